@@ -1,0 +1,20 @@
+---@meta lunalift.journal
+--- A small text on disk that is either old or new.
+---@class lunalift.journal
+local journal = {}
+
+---@return boolean? done
+---@return Fail? why
+function journal.write(path, text) end
+---@return string? text nil and not_found when there is none
+---@return Fail? why
+function journal.read(path) end
+---@return boolean? done
+---@return Fail? why
+function journal.remove(path) end
+--- Held until the returned value is closed; nil and a busy failure, naming the holder, when another process has it.
+---@return JournalLock? lock
+---@return Fail? why
+function journal.lock(path) end
+
+return journal

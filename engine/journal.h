@@ -1,0 +1,23 @@
+/* A small file that is either the old text or the new, whatever happens: what a run has promised to
+ * undo. */
+#pragma once
+
+#include "buf.h"
+
+#define LIFT_JOURNAL_MAX ((size_t)64 << 10)
+
+/* Write beside, fsync, rename, fsync the folder.  Mode 0600.  Blocks for as long as the disk does.
+ */
+LIFT_NODISCARD bool lift_journal_write(const char *path, const void *bytes, size_t length,
+                                       struct lift_error *err);
+/* LIFT_NOT_FOUND when there is none; LIFT_NO_SPACE above LIFT_JOURNAL_MAX. */
+LIFT_NODISCARD bool lift_journal_read(const char *path, struct lift_buf *out,
+                                      struct lift_error *err);
+LIFT_NODISCARD bool lift_journal_remove(const char *path,
+                                        struct lift_error *err); /* an absent one is fine */
+
+/*
+ * Only one process at a time: an advisory lock on `path`.lock, held until the returned fd is
+ * closed.  -1 and LIFT_BUSY, naming the holder's pid, when another has it.
+ */
+LIFT_NODISCARD int lift_journal_lock(const char *path, struct lift_error *err);

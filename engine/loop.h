@@ -1,0 +1,35 @@
+/* The one loop.  Only lift_loop_run() blocks; callbacks run from it, never from the call that
+ * started the work. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "error.h"
+
+struct lift_loop;
+struct event_base;
+struct evdns_base;
+
+typedef void lift_fn(void *payload);
+
+LIFT_NODISCARD struct lift_loop *lift_loop_new(struct lift_error *err);
+void lift_loop_free(
+    struct lift_loop *loop); /* every handle must be gone: asserts in debug builds */
+
+void lift_loop_run(struct lift_loop *loop);  /* until lift_loop_stop() */
+void lift_loop_stop(struct lift_loop *loop); /* after the callback that calls it */
+
+/* Run fn(payload) in a later turn, in the order of the calls; it cannot be taken back. */
+void lift_loop_defer(struct lift_loop *loop, lift_fn *fn, void *payload);
+
+uint64_t lift_loop_now_ms(const struct lift_loop *loop); /* monotonic */
+
+/* For the files of this folder that wrap libevent. */
+struct event_base *lift_loop_base(struct lift_loop *loop);
+struct evdns_base *
+lift_loop_dns(struct lift_loop *loop); /* made at first use, from resolv.conf and hosts */
+
+/* Every handle of this folder counts itself here, so that a test can ask what was left open. */
+void lift_loop_hold(struct lift_loop *loop, int change);
+int lift_loop_handles(const struct lift_loop *loop);

@@ -1,0 +1,44 @@
+/* An HTTP or HTTPS server on evhttp: metrics, and the lab. */
+#pragma once
+
+#include "buf.h"
+#include "loop.h"
+
+struct lift_server;
+struct lift_request; /* one request that waits for its answer */
+
+typedef void lift_server_fn(void *payload, struct lift_request *request);
+
+struct lift_server_spec {
+    const char *host;     /* address to listen on, such as 127.0.0.1 */
+    uint16_t port;        /* 0: any free one */
+    const char *cert_pem; /* with key_pem: HTTPS, TLS 1.2 at least; NULL: plain HTTP */
+    const char *key_pem;
+    size_t max_headers;         /* 0: 64 KiB */
+    size_t max_body;            /* 0: 16 MiB; more is answered 413 without asking */
+    lift_server_fn *on_request; /* from the loop; owns the request then */
+    void *payload;
+};
+
+LIFT_NODISCARD struct lift_server *lift_server_new(struct lift_loop *loop,
+                                                   const struct lift_server_spec *spec,
+                                                   struct lift_error *err);
+uint16_t lift_server_port(const struct lift_server *server);
+void lift_server_free(
+    struct lift_server *server); /* drops what is unanswered; their handles stay safe to answer */
+
+const char *lift_request_method(
+    const struct lift_request *request); /* "GET"; any of GET HEAD POST PUT PATCH DELETE */
+const char *lift_request_target(const struct lift_request *request); /* path and query, as sent */
+const char *lift_request_header(const struct lift_request *request,
+                                const char *name);                 /* NULL if absent */
+const char *lift_request_peer(const struct lift_request *request); /* address */
+/* All headers as "name: value\n…", names in lower case; borrowed. */
+const char *lift_request_headers(struct lift_request *request);
+const struct lift_buf *lift_request_body(const struct lift_request *request);
+
+/* Answer exactly once.  A client that went away meanwhile is no error.  headers: name, value, name,
+ * value, …, NULL. */
+void lift_request_reply(struct lift_request *request, int status, const char *const *headers,
+                        const void *body, size_t length);
+void lift_request_drop(struct lift_request *request); /* close the connection without a word */
