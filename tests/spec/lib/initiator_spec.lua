@@ -1,0 +1,84 @@
+local initiator = require "lib.initiator"
+
+local ID = "fc.20000000c0a80abc:2a000000c0a80def"
+
+describe("an FC adapter's id", function()
+  it("holds node and port name", function()
+    local wwnn, wwpn = initiator.parse_fc(ID)
+    assert.equal("20000000C0A80ABC", wwnn)
+    assert.equal("2A000000C0A80DEF", wwpn)
+    assert.equal("2A000000C0A80DEF", initiator.wwpn(ID))
+  end)
+
+  local REFUSED = {
+    { "20000000c0a80abc:2a000000c0a80def", "does not start with fc." },
+    { "f.20000000c0a80abc:2a000000c0a80def", "does not start with fc." },
+    { "", "does not start with fc." },
+    { "fc.20000000c0a80abc", "one colon" },
+    { "fc.20:00:00:00", "one colon" },
+    { "fc.:2a000000c0a80def", "empty half" },
+    { "fc.20000000c0a80abc:", "empty half" },
+    { "fc.:", "empty half" },
+    { "fc.20000000c0a80ab:2a000000c0a80def", "odd number" },
+    { "fc.20000000c0a80abc:2a000000c0a80de", "odd number" },
+    { "fc.Z0000000c0a80abc:2a000000c0a80def", "not hexadecimal" },
+    { "fc.20000000c0a80abc:Ga000000c0a80def", "not hexadecimal" },
+    { "fc.:zzz", "empty half" },
+    { "fc.zzz:00", "odd number" },
+  }
+  for _, case in ipairs(REFUSED) do
+    it(("is refused as %q: %s"):format(case[1], case[2]), function()
+      local wwnn, why = initiator.parse_fc(case[1])
+      assert.is_nil(wwnn)
+      assert.equal("protocol", why.kind)
+      assert.truthy(why.message:find(case[2], 1, true), why.message)
+    end)
+  end
+
+  it("needs a whole port name", function()
+    local wwpn, why = initiator.wwpn "fc.20:21"
+    assert.is_nil(wwpn)
+    assert.matches("16 digits", why.message)
+  end)
+end)
+
+describe("colons", function()
+  it("stand between pairs, and an odd tail stays", function()
+    assert.equal("2A:00:00:00:C0:A8:0D:EF", initiator.colons "2A000000C0A80DEF")
+    assert.equal("2a:00", initiator.colons "2a00")
+    assert.equal("12:34:56:78:9", initiator.colons "123456789")
+    assert.equal("", initiator.colons "")
+  end)
+
+  it("go, with dashes and blanks, when a WWN is normalised", function()
+    assert.equal("2A00C0A8", initiator.normalise "2a:00-c0 a8")
+    assert.equal("", initiator.normalise "")
+  end)
+end)
+
+describe("two names", function()
+  it("are one port however a WWPN is written", function()
+    local writings = {
+      ID,
+      "2a:00:00:00:c0:a8:0d:ef",
+      "2A000000C0A80DEF",
+      "2a-00-00-00-c0-a8-0d-ef",
+      { id = ID, kind = "fc" },
+      ID:upper(),
+    }
+    for _, a in ipairs(writings) do
+      for _, b in ipairs(writings) do
+        assert.is_true(initiator.same(a, b))
+      end
+    end
+    assert.is_false(initiator.same(ID, "2a:00:00:00:c0:a8:0d:ee"))
+    assert.is_false(initiator.same(ID, "20000000c0a80abc"))
+  end)
+
+  it("are one IQN in any case, but not without its dashes and colons", function()
+    assert.is_true(initiator.same("iqn.1998-01.com.vmware:ESX1-52d1", "iqn.1998-01.com.vmware:esx1-52d1"))
+    assert.is_false(initiator.same("iqn.1998-01.com.vmware:esx1-1", "iqn.1998-01.com.vmware:esx11"))
+    assert.is_false(initiator.same("iqn.1998-01.com.vmware:esx1", ID))
+    assert.is_true(initiator.same("", ""))
+  end)
+end)

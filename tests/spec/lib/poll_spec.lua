@@ -1,0 +1,52 @@
+local fail = require "lib.fail"
+
+describe("waiting for a peer", function()
+  local now, naps, poll, saved
+
+  before_each(function()
+    now, naps = 0, {}
+    saved = package.loaded["lunalift.timer"]
+    package.loaded["lunalift.timer"] = {
+      now = function() return now end,
+      sleep = function(seconds)
+        naps[#naps + 1], now = seconds, now + seconds
+        return true
+      end,
+    }
+    package.loaded["lib.poll"] = nil
+    poll = require "lib.poll"
+  end)
+
+  after_each(function()
+    package.loaded["lunalift.timer"], package.loaded["lib.poll"] = saved, nil
+  end)
+
+  it("returns what was found, without a pause when it is there at once", function()
+    assert.equal("done", poll.wait("job", { within_s = 5 }, function() return "done" end))
+    assert.same({}, naps)
+  end)
+
+  it("pauses longer and longer, up to ten times the first", function()
+    local looks = 0
+    poll.wait("job", { within_s = 100, every_s = 1 }, function()
+      looks = looks + 1
+      return looks == 7
+    end)
+    assert.same({ 1, 2, 4, 8, 10, 10 }, naps)
+  end)
+
+  it("gives up in time, after a last look at the end", function()
+    local looks = 0
+    local _, why = pcall(poll.wait, "job 7", { within_s = 2, every_s = 1.5 }, function() looks = looks + 1 end)
+    assert.is_true(fail.is(why, "timeout"))
+    assert.is_true(why.unanswered)
+    assert.equal("job 7 has not ended within 2 s", tostring(why))
+    assert.same({ 1.5, 0.5 }, naps)
+    assert.equal(3, looks)
+  end)
+
+  it("passes on what the look raises", function()
+    local _, why = pcall(poll.wait, "job", { within_s = 2 }, function() fail.raise("failed", "no") end)
+    assert.is_true(fail.is(why, "failed"))
+  end)
+end)
