@@ -44,6 +44,11 @@ LIFT_NODISCARD bool lift_soap_decode(const struct lift_xml_doc *doc,
                                      const struct lift_xml_node **result,
                                      struct lift_soap_fault *fault, struct lift_error *err);
 
+/* Likewise for a LocalizedMethodFault (of a task, a missingSet, an esxcli reply), which is a
+ * failure by being there. */
+void lift_soap_read_fault(const struct lift_xml_node *localized, struct lift_soap_fault *fault,
+                          struct lift_error *err);
+
 /* xsi:type of a value, prefix stripped; "" if none.  Also accepts an attribute literally named
  * xsi:type. */
 const char *lift_soap_type(const struct lift_xml_node *node);
