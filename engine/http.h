@@ -12,6 +12,7 @@ struct lift_http;      /* one exchange under way */
 LIFT_NODISCARD struct lift_http_pool *lift_http_pool_new(struct lift_loop *loop,
                                                          struct lift_error *err);
 void lift_http_pool_free(struct lift_http_pool *pool); /* exchanges first */
+struct lift_loop *lift_http_pool_loop(const struct lift_http_pool *pool);
 
 struct lift_http_header {
     const char *name;
