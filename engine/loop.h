@@ -13,12 +13,14 @@ struct evdns_base;
 
 typedef void lift_fn(void *payload);
 
+/* Also ignores SIGPIPE: a peer that went away is an error of the write. */
 LIFT_NODISCARD struct lift_loop *lift_loop_new(struct lift_error *err);
 void lift_loop_free(
     struct lift_loop *loop); /* every handle must be gone: asserts in debug builds */
 
-void lift_loop_run(struct lift_loop *loop);  /* until lift_loop_stop() */
-void lift_loop_stop(struct lift_loop *loop); /* after the callback that calls it */
+void lift_loop_run(struct lift_loop *loop);  /* until lift_loop_stop(), even with nothing to do */
+void lift_loop_stop(struct lift_loop *loop); /* after the callback that calls it; before a run, that
+                                                run ends at once */
 
 /* Run fn(payload) in a later turn, in the order of the calls; it cannot be taken back. */
 void lift_loop_defer(struct lift_loop *loop, lift_fn *fn, void *payload);

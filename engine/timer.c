@@ -1,0 +1,40 @@
+#include "timer.h"
+
+#include <event2/event.h>
+
+struct lift_timer {
+    struct lift_loop *loop; /* borrowed */
+    struct event *event;
+    lift_fn *fn;
+    void *payload;
+};
+
+static void on_event(evutil_socket_t fd, short what, void *payload)
+{
+    (void)fd;
+    (void)what;
+    struct lift_timer *timer = payload;
+    timer->fn(timer->payload); /* may free the timer */
+}
+
+struct lift_timer *lift_timer_new(struct lift_loop *loop, uint64_t ms, lift_fn *fn, void *payload)
+{
+    struct lift_timer *timer = lift_calloc(1, sizeof *timer);
+    *timer = (struct lift_timer){.loop = loop, .fn = fn, .payload = payload};
+    timer->event = event_new(lift_loop_base(loop), -1, 0, on_event, timer);
+    struct timeval within = {.tv_sec = (time_t)(ms / 1000),
+                             .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
+    if (!timer->event || event_add(timer->event, &within) < 0)
+        lift_no_memory();
+    lift_loop_hold(loop, 1);
+    return timer;
+}
+
+void lift_timer_free(struct lift_timer *timer)
+{
+    if (!timer)
+        return;
+    event_free(timer->event);
+    lift_loop_hold(timer->loop, -1);
+    lift_free(timer);
+}
