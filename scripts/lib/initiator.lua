@@ -61,4 +61,54 @@ end
 ---@return boolean
 function M.same(a, b) return M.key(a) == M.key(b) end
 
+--- Those of `wanted` that are not among `held`.
+---@generic T: string|lib.Initiator
+---@param wanted T[]
+---@param held (string|lib.Initiator)[]
+---@return T[]
+function M.missing(wanted, held)
+  local keys <const>, missing <const> = {}, {}
+  for _, port in ipairs(held) do
+    keys[M.key(port)] = true
+  end
+  for _, port in ipairs(wanted) do
+    if not keys[M.key(port)] then missing[#missing + 1] = port end
+  end
+  return missing
+end
+
+-- Which fabric a port speaks SCSI on, or nil and why it does not.
+local function fabric_of(port)
+  if port.kind == "fc" then
+    local wwpn <const>, why = M.wwpn(port.id)
+    return wwpn and "fc", why and why.message
+  end
+  local id <const> = port.id:lower()
+  if port.kind == "iscsi" and (id:find "^iqn%." or id:find "^eui%.") then return "iscsi" end
+  return nil, "speaks neither iSCSI nor FC"
+end
+
+--- One fabric for the whole host, for arrays whose host objects have one. It depends on the set of ports, not on their order: FC if there
+--- is any, else iSCSI. Each port once.
+---@param ports lib.Initiator[]
+---@return "fc"|"iscsi"|nil fabric nil when no port can be used
+---@return lib.Initiator[] chosen
+---@return string[] left_out a text for each port that was not chosen, with the reason
+function M.one_fabric(ports)
+  local by <const>, left_out <const> = { fc = {}, iscsi = {} }, {}
+  for _, port in ipairs(ports) do
+    local fabric <const>, why = fabric_of(port)
+    if not fabric then
+      left_out[#left_out + 1] = ("%s %s: %s"):format(port.adapter, port.id, why)
+    elseif #M.missing({ port }, by[fabric]) > 0 then
+      table.insert(by[fabric], port)
+    end
+  end
+  if not by.fc[1] then return by.iscsi[1] and "iscsi", by.iscsi, left_out end
+  for _, port in ipairs(by.iscsi) do
+    left_out[#left_out + 1] = ("%s %s: FC is used"):format(port.adapter, port.id)
+  end
+  return "fc", by.fc, left_out
+end
+
 return M

@@ -82,3 +82,45 @@ describe("two names", function()
     assert.is_true(initiator.same("", ""))
   end)
 end)
+
+describe("the ports of a host", function()
+  local function iscsi(id, adapter) return { kind = "iscsi", id = id, adapter = adapter or "vmhba64" } end
+  local fc = { kind = "fc", id = ID, adapter = "vmhba2" }
+
+  it("that a group lacks are found whatever the writing", function()
+    local other = { kind = "fc", id = "fc.20000000c0a80abc:2a000000c0a80d00", adapter = "vmhba3" }
+    assert.same({ other }, initiator.missing({ fc, other }, { "2A:00:00:00:C0:A8:0D:EF" }))
+    assert.same({ fc }, initiator.missing({ fc }, {}))
+  end)
+
+  it("are used over FC when there is any, in either order", function()
+    for _, ports in ipairs { { iscsi "iqn.a", fc }, { fc, iscsi "iqn.a" } } do
+      local fabric, chosen, left_out = initiator.one_fabric(ports)
+      assert.equal("fc", fabric)
+      assert.same({ fc }, chosen)
+      assert.same({ "vmhba64 iqn.a: FC is used" }, left_out)
+    end
+  end)
+
+  it("are used over iSCSI without FC, each once", function()
+    local fabric, chosen, left_out =
+      initiator.one_fabric { iscsi "iqn.a", iscsi("IQN.a", "vmhba65"), iscsi "eui.0123456789abcdef" }
+    assert.equal("iscsi", fabric)
+    assert.same({ iscsi "iqn.a", iscsi "eui.0123456789abcdef" }, chosen)
+    assert.same({}, left_out)
+  end)
+
+  it("are left out with the reason when they do not speak SCSI or are malformed", function()
+    local fabric, chosen, left_out = initiator.one_fabric {
+      { kind = "nvme", id = "nqn.2014-08.org.nvmexpress:esx1", adapter = "vmhba66" },
+      { kind = "iscsi", id = "nqn.x", adapter = "vmhba67" },
+      { kind = "other", id = "vmhba1", adapter = "vmhba1" },
+      { kind = "fc", id = "fc.20:", adapter = "vmhba4" },
+    }
+    assert.is_nil(fabric)
+    assert.same({}, chosen)
+    assert.equal("vmhba66 nqn.2014-08.org.nvmexpress:esx1: speaks neither iSCSI nor FC", left_out[1])
+    assert.equal(4, #left_out)
+    assert.matches("empty half", left_out[4])
+  end)
+end)

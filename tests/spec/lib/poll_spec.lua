@@ -45,8 +45,15 @@ describe("waiting for a peer", function()
     assert.equal(3, looks)
   end)
 
-  it("passes on what the look raises", function()
-    local _, why = pcall(poll.wait, "job", { within_s = 2 }, function() fail.raise("failed", "no") end)
-    assert.is_true(fail.is(why, "failed"))
+  it("passes on what the look raises, as unanswered: the work was accepted", function()
+    local _, why = pcall(
+      poll.wait,
+      "job",
+      { within_s = 2 },
+      function() error { kind = "busy", message = "503", refused = true } end
+    )
+    assert.is_true(fail.is(why, "busy"))
+    assert.is_true(why.unanswered)
+    assert.is_nil(why.refused)
   end)
 end)

@@ -1,0 +1,32 @@
+--- The names that ESXi gives to SCSI devices.
+local fail <const> = require "lib.fail"
+
+local M <const> = {}
+
+--- The identifier in `naa.<hex>` or `vml.<hex>` (of a volume with an NAA of 16 bytes), lower case.
+---@param name string
+---@return string hex
+function M.identifier(name)
+  local lower <const> = name:lower()
+  local vml <const> = lower:match "^vml%.(.*)$"
+  local hex <const> = vml and (#vml >= 42 and vml:sub(11, 42) or "") or lower:gsub("^naa%.", "")
+  if hex == "" or hex:find "%X" then
+    fail.raise("config", '"%s" is no device name: naa. or vml. and hex digits', name)
+  end
+  return hex
+end
+
+--- Bytes as hex digits, lower case: arrays put an ASCII serial number so into the NAA.
+---@param bytes string
+---@return string
+function M.hex(bytes)
+  return (bytes:gsub(".", function(char) return ("%02x"):format(char:byte()) end))
+end
+
+---@param hex string an even number of digits
+---@return string bytes
+function M.bytes(hex)
+  return (hex:gsub("..", function(pair) return string.char(tonumber(pair, 16)) end))
+end
+
+return M
