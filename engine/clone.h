@@ -4,7 +4,7 @@
  */
 #pragma once
 
-#include "vsphere.h"
+#include "esxcli.h"
 
 struct lift_clone; /* the wrapper of one host, as this session sees it */
 

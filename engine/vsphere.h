@@ -1,5 +1,4 @@
-/* A login to a vCenter or ESXi: its session, calls, properties, esxcli commands and datastore
- * files. */
+/* A login to a vCenter or ESXi: its session, calls and datastore files. */
 #pragma once
 
 #include "http.h"
@@ -49,6 +48,10 @@ typedef void lift_vsphere_fn(void *payload, struct lift_vsphere_end *end);
 const struct lift_xml_node *lift_vsphere_content(const struct lift_vsphere *vs);
 
 /*
+ * Every call below returns at once, owned by the caller; `done` runs later, exactly once, unless
+ * the call is freed before.  NULL and *err when nothing could be sent, or when the password was
+ * refused less than a minute ago: asking again would lock the account.
+ *
  * Log in: reads the version list and the service content, then Login; single-flight, so calls that
  * find no session share it. Calls do it on their own; ask for it to learn early whether host,
  * certificate and password are right.
@@ -78,25 +81,6 @@ struct lift_vsphere_request {
 LIFT_NODISCARD struct lift_vsphere_call *
 lift_vsphere_call(struct lift_vsphere *vs, const struct lift_vsphere_request *request,
                   lift_vsphere_fn *done, void *payload, struct lift_error *err);
-
-/*
- * An esxcli command through vCenter, in one round trip once the host's executer is known.
- * words "storage core device list"; args name, value, name, value, …, NULL with the SOAP names
- * (source-vmdk is "sourcevmdk"). Success: `result` is the inner <obj> element, or NULL for a void
- * command.  A CLI fault is LIFT_FAILED with its errMsg lines joined and fault.type "CLIFault"; a
- * missing namespace is LIFT_UNSUPPORTED with fault.type "NotFound".
- */
-struct lift_esxcli_request {
-    struct lift_moref host;
-    const char *words;
-    const char *const *args;
-    bool effect;
-    uint32_t timeout_ms;
-};
-LIFT_NODISCARD struct lift_vsphere_call *lift_esxcli_call(struct lift_vsphere *vs,
-                                                          const struct lift_esxcli_request *request,
-                                                          lift_vsphere_fn *done, void *payload,
-                                                          struct lift_error *err);
 
 /* A file of a datastore: GET, or PUT of `bytes` (an effect).  dc is the datacenter's inventory
  * path; "" on ESXi. */
