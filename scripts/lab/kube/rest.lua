@@ -1,0 +1,360 @@
+--- The API server's paths and verbs: who may, what is named, what comes back.
+local codec <const> = require "lunalift.codec"
+local json <const> = require "lunalift.json"
+local patch <const> = require "lab.kube.patch"
+local selector <const> = require "lab.kube.selector"
+local status <const> = require "lab.kube.status"
+local store <const> = require "lab.kube.store"
+
+---@class kube.rest
+local M <const> = {}
+
+---@class kube.Call
+---@field method string
+---@field resource kube.Resource
+---@field namespace? string
+---@field name? string
+---@field subresource? string
+---@field args table<string, string>
+---@field headers table<string, string>
+---@field body string
+---@field account kube.Token
+
+local VERSION <const> = { major = "1", minor = "30", gitVersion = "v1.30.4", platform = "linux/amd64" }
+
+local function group_version(resource)
+  return resource.group == "" and resource.version or resource.group .. "/" .. resource.version
+end
+
+-- Who may
+
+local function account_of(self, request)
+  local token <const> = (request.headers.authorization or ""):match "^[Bb]earer%s+(%S+)$"
+  return token and self.tokens[token] or status.refuse(401, "Unauthorized", "Unauthorized")
+end
+
+local function holds(list, item)
+  for _, candidate in ipairs(list) do
+    if candidate == "*" or candidate == item then return true end
+  end
+  return false
+end
+
+local function allowed(account, verb, call, resource_name)
+  if not account.rules then return true end
+  for _, rule in ipairs(account.rules) do
+    if
+      holds(rule.verbs, verb)
+      and holds(rule.groups, call.resource.group)
+      and holds(rule.resources, resource_name)
+      and (not rule.namespaces or (call.namespace and holds(rule.namespaces, call.namespace)))
+      and (not rule.names or (call.name and holds(rule.names, call.name)))
+    then
+      return true
+    end
+  end
+  return false
+end
+
+local function authorize(call, verb)
+  local name <const> = call.resource.name .. (call.subresource and "/" .. call.subresource or "")
+  if allowed(call.account, verb, call, name) then return end
+  local where <const> = call.namespace and ('in the namespace "%s"'):format(call.namespace) or "at the cluster scope"
+  local text <const> = 'User "%s" cannot %s resource "%s" in API group "%s" %s'
+  status.forbidden(call.resource, call.name, text:format(call.account.user, verb, name, call.resource.group, where))
+end
+
+--- OpenShift checks it: an owner can only be blocked by those who may set finalizers on it.
+local function check_owners(self, call, object)
+  for _, owner in ipairs(object.metadata.ownerReferences or {}) do
+    local owned <const> = self:resource_of(owner.apiVersion, owner.kind)
+    local place <const> = { resource = owned, namespace = call.namespace, name = owner.name }
+    if
+      owner.blockOwnerDeletion and not (owned and allowed(call.account, "update", place, owned.name .. "/finalizers"))
+    then
+      local text <const> =
+        "cannot set blockOwnerDeletion if an ownerReference refers to a resource you can't set finalizers on: , <nil>"
+      status.forbidden(call.resource, object.metadata.name, text)
+    end
+  end
+end
+
+-- What is sent
+
+local function decode_object(self, call)
+  local object <const> = json.decode(call.body)
+  if type(object) ~= "table" or object.kind == nil then
+    status.bad "Object 'Kind' is missing: the body of the request is not an object of the API"
+  end
+  if object.kind ~= call.resource.kind or object.apiVersion ~= group_version(call.resource) then
+    local text <const> = "%s in version %q cannot be handled as a %s"
+    status.bad(text:format(object.kind, tostring(object.apiVersion), call.resource.kind))
+  end
+  object.metadata = object.metadata or {}
+  local meta <const> = object.metadata
+  if meta.namespace and meta.namespace ~= call.namespace then
+    status.bad "the namespace of the provided object does not match the namespace sent on the request"
+  end
+  meta.namespace, meta.managedFields = call.namespace, nil
+  self.prepare(call.resource, object)
+  return object
+end
+
+local function check_name(resource, meta)
+  if not meta.name and meta.generateName then meta.name = meta.generateName .. codec.random_hex(3):sub(1, 5) end
+  if not meta.name then
+    status.invalid(resource, "", "metadata.name", "Required value: name or generateName is required")
+  elseif #meta.name > 253 or not meta.name:find "^[a-z0-9][-a-z0-9.]*$" or meta.name:find "[-.]$" then
+    local text <const> =
+      "Invalid value: %q: a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.'"
+    status.invalid(resource, meta.name, "metadata.name", text:format(meta.name))
+  end
+end
+
+local function is_dry(call) return call.args.dryRun == "All" end
+
+-- The verbs
+
+local Verb <const> = {}
+
+function Verb.get(self, call)
+  local object <const> = self.store:get(call.resource, call.namespace, call.name)
+  return status.answer(200, object or status.not_found(call.resource, call.name))
+end
+
+local function selected(self, call)
+  local found <const> = {}
+  for _, object in ipairs(self.store:list(call.resource, call.namespace)) do
+    local suits <const>, unknown <const> = selector.fields(object, call.args.fieldSelector, call.resource.name)
+    if unknown then status.bad("field label not supported: " .. unknown) end
+    if suits and selector.labels(object, call.args.labelSelector) then found[#found + 1] = object end
+  end
+  return found
+end
+
+--- The objects after those that `continue` has shown, at most `limit`.
+local function page(call, objects, meta)
+  local limit <const>, after <const> = tonumber(call.args.limit) or 0, codec.unbase64(call.args.continue or "") or ""
+  local items <const> = {}
+  for i, object in ipairs(objects) do
+    if store.place(object) > after then
+      if limit > 0 and #items == limit then
+        meta.continue = codec.base64(store.place(objects[i - 1]))
+        meta.remainingItemCount = #objects - i + 1
+        break
+      end
+      object.kind, object.apiVersion = nil, nil
+      items[#items + 1] = object
+    end
+  end
+  return items
+end
+
+function Verb.list(self, call)
+  if call.args.watch == "true" or call.args.watch == "1" then status.bad "the lab does not serve watches" end
+  local meta <const> = { resourceVersion = tostring(self.store.version) }
+  return status.answer(200, {
+    kind = call.resource.kind .. "List",
+    apiVersion = group_version(call.resource),
+    items = json.array(page(call, selected(self, call), meta)),
+    metadata = meta,
+  })
+end
+
+function Verb.create(self, call)
+  local object <const> = decode_object(self, call)
+  check_name(call.resource, object.metadata)
+  local name <const> = object.metadata.name
+  if object.metadata.resourceVersion then
+    status.refuse(500, "InternalError", "resourceVersion should not be set on objects to be created")
+  end
+  if call.namespace and not self:has_namespace(call.namespace) then
+    status.not_found(self.namespaces, call.namespace)
+  end
+  if self.store:get(call.resource, call.namespace, name) then status.exists(call.resource, name) end
+  check_owners(self, call, object)
+  local meta <const> = object.metadata
+  meta.uid, meta.creationTimestamp, meta.deletionTimestamp, meta.deletionGracePeriodSeconds = nil, nil, nil, nil
+  if call.resource.status then object.status = { phase = "Pending" } end
+  return status.answer(201, is_dry(call) and object or self.store:insert(call.resource, object))
+end
+
+function Verb.update(self, call)
+  local object <const> = decode_object(self, call)
+  local meta <const> = object.metadata
+  if meta.name ~= call.name then
+    local text <const> = "the name of the object (%s) does not match the name on the URL (%s)"
+    status.bad(text:format(tostring(meta.name), call.name))
+  end
+  if call.resource.conditional and not meta.resourceVersion then
+    status.invalid(
+      call.resource,
+      call.name,
+      "metadata.resourceVersion",
+      "Invalid value: 0x0: must be specified for an update"
+    )
+  end
+  check_owners(self, call, object)
+  return status.answer(200, self.store:update(call.resource, object, call.subresource, is_dry(call)))
+end
+
+function Verb.patch(self, call)
+  local content_type <const> = (call.headers["content-type"] or ""):match "^[^;]*"
+  if not patch.knows(content_type) then
+    local text <const> = "the body of the request was in an unknown format - accepted media types include: %s"
+    local types <const> =
+      "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json"
+    status.refuse(415, "UnsupportedMediaType", text:format(types))
+  end
+  local old <const> = self.store:get(call.resource, call.namespace, call.name)
+    or status.not_found(call.resource, call.name)
+  local body <const> = patch.decode(call.body)
+  if type(body) ~= "table" then status.bad "error decoding patch" end
+  local object <const> = patch.apply(content_type, old, body)
+  if not object then
+    status.refuse(422, "Invalid", "the server rejected our request due to an error in our request", {})
+  end
+  if object.metadata.name ~= call.name then status.bad "the name of the object may not be changed" end
+  self.prepare(call.resource, object)
+  check_owners(self, call, object)
+  return status.answer(200, self.store:update(call.resource, object, call.subresource, is_dry(call)))
+end
+
+local function check_preconditions(call, object, wanted)
+  local text <const> = "Precondition failed: %s in precondition: %s, %s in object meta: %s"
+  for field, name in pairs { uid = "UID", resourceVersion = "ResourceVersion" } do
+    if wanted[field] and wanted[field] ~= object.metadata[field] then
+      status.conflict(call.resource, call.name, text:format(name, wanted[field], name, object.metadata[field]))
+    end
+  end
+end
+
+function Verb.delete(self, call)
+  local object <const> = self.store:get(call.resource, call.namespace, call.name)
+    or status.not_found(call.resource, call.name)
+  local options <const> = call.body ~= "" and json.decode(call.body) or {}
+  check_preconditions(call, object, options.preconditions or {})
+  if is_dry(call) or options.dryRun then return status.answer(200, status.deleted(call.resource, object)) end
+  local policy <const> = options.propagationPolicy or call.args.propagationPolicy
+  local left <const>, gone <const> = self.store:delete(call.resource, object, {
+    grace_s = options.gracePeriodSeconds or tonumber(call.args.gracePeriodSeconds),
+    orphan = policy == "Orphan",
+  })
+  if gone and not call.resource.returns_deleted then return status.answer(200, status.deleted(call.resource, left)) end
+  return status.answer(200, left)
+end
+
+-- Paths
+
+local ONE <const> = { GET = "get", PUT = "update", PATCH = "patch", DELETE = "delete" }
+local ALL <const> = { GET = "list", POST = "create" }
+
+local function missing() status.refuse(404, "NotFound", "the server could not find the requested resource", {}) end
+
+--- What a path names: its group and version, and the segments after them.
+local function split(path)
+  local rest <const> = path:match "^/api/v1/(.+)$"
+  if rest then return "", "v1", rest end
+  return path:match "^/apis/([^/]+)/([^/]+)/(.+)$"
+end
+
+local function segments(text)
+  local list <const> = {}
+  for segment in text:gmatch "[^/]+" do
+    list[#list + 1] = codec.unpercent(segment)
+  end
+  return list
+end
+
+local function call_of(self, request)
+  local group <const>, version <const>, rest <const> = split(request.path)
+  if not group then missing() end
+  local list <const> = segments(rest)
+  local namespace
+  if list[1] == "namespaces" and #list > 2 then
+    namespace = list[2]
+    list[1], list[2], list[3], list[4], list[5] = list[3], list[4], list[5], nil, nil
+  end
+  local resource <const> = self:resource_named(group, version, list[1]) or missing()
+  if (namespace ~= nil) ~= resource.namespaced and (list[2] or namespace) then missing() end
+  if list[3] and not (list[3] == "status" and resource.status) then missing() end
+  return {
+    method = request.method,
+    resource = resource,
+    namespace = namespace,
+    name = list[2],
+    subresource = list[3],
+    args = request.args or {},
+    headers = request.headers,
+    body = request.body or "",
+  }
+end
+
+-- Discovery
+
+local ALL_VERBS <const> = { "create", "delete", "get", "list", "patch", "update" }
+
+local function resource_list(self, group, version)
+  local found <const> = {}
+  for _, resource in ipairs(self.resources) do
+    if resource.group == group and resource.version == version then
+      found[#found + 1] = {
+        name = resource.name,
+        singularName = resource.kind:lower(),
+        namespaced = resource.namespaced,
+        kind = resource.kind,
+        verbs = ALL_VERBS,
+      }
+    end
+  end
+  if #found == 0 then missing() end
+  local name <const> = group == "" and version or group .. "/" .. version
+  return { kind = "APIResourceList", apiVersion = "v1", groupVersion = name, resources = found }
+end
+
+local function groups(self)
+  local seen <const>, list <const> = { [""] = true }, {}
+  for _, resource in ipairs(self.resources) do
+    if not seen[resource.group] then
+      seen[resource.group] = true
+      local version <const> = { groupVersion = group_version(resource), version = resource.version }
+      list[#list + 1] = { name = resource.group, versions = { version }, preferredVersion = version }
+    end
+  end
+  return { kind = "APIGroupList", apiVersion = "v1", groups = json.array(list) }
+end
+
+local function discovery(self, path)
+  if path == "/version" then return VERSION end
+  if path == "/api" then return { kind = "APIVersions", versions = { "v1" } } end
+  if path == "/apis" then return groups(self) end
+  if path == "/api/v1" then return resource_list(self, "", "v1") end
+  local group <const>, version <const> = path:match "^/apis/([^/]+)/([^/]+)$"
+  if group then return resource_list(self, group, version) end
+end
+
+--- Answer one request of the wire.
+---@param self lab.Kube
+---@param request ServerRequest
+---@return ServerAnswer
+function M.handle(self, request)
+  return status.guard(function()
+    self.store:collect()
+    local account <const> = account_of(self, request)
+    if request.path == "/readyz" or request.path == "/healthz" or request.path == "/livez" then
+      return { status = 200, body = "ok" }
+    end
+    local page_found <const> = request.method == "GET" and discovery(self, request.path)
+    if page_found then return status.answer(200, page_found) end
+    local call <const> = call_of(self, request)
+    call.account = account
+    local verb <const> = (call.name and ONE or ALL)[call.method]
+    if not verb or (verb == "create" and call.resource.namespaced and not call.namespace) then
+      status.refuse(405, "MethodNotAllowed", "the server does not allow this method on the requested resource", {})
+    end
+    authorize(call, verb)
+    return Verb[verb](self, call)
+  end)
+end
+
+return M
