@@ -24,7 +24,8 @@ int open_fs(lua_State *L);
 int open_process(lua_State *L);
 int open_certificate(lua_State *L);
 
-/* Build a Lua value from JSON text / JSON text from a value, for other modules (l_json.c).  json_decode: pushes the value and returns true, or fills err. */
+/* Build a Lua value from JSON text / JSON text from a value, for other modules (l_json.c).
+ * json_decode: pushes the value and returns true, or fills err. */
 struct lift_error;
 _Bool json_decode(lua_State *L, const char *text, size_t length, struct lift_error *err);
 /* Pushes the text as a string; raises on what JSON cannot say. */

@@ -12,7 +12,8 @@ struct context {
     struct lift_loop *loop;
     struct lift_http_pool *pool;
     struct lift_log *log;
-    const char *const *layers; /* script folders, the last one wins, NULL-terminated; layers[0] is the built-in one */
+    const char *const *layers; /* script folders, the last one wins, NULL-terminated; layers[0] is
+                                  the built-in one */
 };
 
 /* Who runs in it decides which modules `require "lunalift.x"` finds. */
@@ -25,8 +26,8 @@ enum state_kind {
 
 struct state;
 
-LIFT_NODISCARD struct state *state_new(const struct context *context, enum state_kind kind, size_t memory_max,
-                                       struct lift_error *err);
+LIFT_NODISCARD struct state *state_new(const struct context *context, enum state_kind kind,
+                                       size_t memory_max, struct lift_error *err);
 void state_free(struct state *state);
 lua_State *state_lua(struct state *state);
 const struct context *state_context(const struct state *state);

@@ -1,0 +1,131 @@
+/* The program: finds its scripts, chooses the kind of state, hands the arguments to
+ * scripts/cli/main.lua. */
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "bindings/runtime.h"
+
+#ifndef LUNALIFT_SCRIPTS_DIR
+#define LUNALIFT_SCRIPTS_DIR "/usr/share/lunalift/scripts"
+#endif
+#define OVERLAY_DIR "/etc/lunalift/scripts"
+
+enum { EXIT_CONFIG = 2 };
+
+static bool is_folder(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+/* Beside the program in a build tree, else where `install` put them. */
+static const char *built_in_scripts(char *path, size_t size)
+{
+    char self[PATH_MAX];
+    ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
+    char *slash = NULL;
+    if (length > 0) {
+        self[length] = '\0';
+        slash = strrchr(self, '/');
+    }
+    if (slash != NULL) {
+        *slash = '\0';
+        snprintf(path, size, "%s/../scripts", self);
+        char resolved[PATH_MAX];
+        if (is_folder(path) && realpath(path, resolved) != NULL) {
+            snprintf(path, size, "%s", resolved);
+            return path;
+        }
+    }
+    return LUNALIFT_SCRIPTS_DIR;
+}
+
+/* The value of --NAME VALUE or --NAME=VALUE, one dash or two; NULL if absent. */
+static const char *argument(int argc, char **argv, const char *name)
+{
+    size_t length = strlen(name);
+    for (int i = 1; i < argc; i++) {
+        const char *word = argv[i];
+        if (word[0] != '-')
+            continue;
+        word += word[1] == '-' ? 2 : 1;
+        if (strncmp(word, name, length) != 0)
+            continue;
+        if (word[length] == '=')
+            return word + length + 1;
+        if (word[length] == '\0')
+            return i + 1 < argc ? argv[i + 1] : "";
+    }
+    return NULL;
+}
+
+static bool has_word(int argc, char **argv, const char *word)
+{
+    for (int i = 1; i < argc; i++)
+        if (strcmp(argv[i], word) == 0)
+            return true;
+    return false;
+}
+
+/* false when a folder that the user named does not exist. */
+static bool find_layers(int argc, char **argv, const char *built_in, const char **layers)
+{
+    const char *named[] = {getenv("LUNALIFT_SCRIPTS"), argument(argc, argv, "scripts")};
+    *layers++ = built_in;
+    if (is_folder(OVERLAY_DIR))
+        *layers++ = OVERLAY_DIR;
+    for (size_t i = 0; i < sizeof named / sizeof *named; i++) {
+        if (named[i] == NULL || (i == 0 && named[i][0] == '\0'))
+            continue;
+        if (!is_folder(named[i])) {
+            fprintf(stderr,
+                    "error: the folder of scripts '%s' does not exist\n  fix   check --scripts and "
+                    "LUNALIFT_SCRIPTS\n",
+                    named[i]);
+            return false;
+        }
+        *layers++ = named[i];
+    }
+    *layers = NULL;
+    return true;
+}
+
+static enum lift_level log_level(int argc, char **argv)
+{
+    if (has_word(argc, argv, "-vv") || has_word(argc, argv, "-v"))
+        return LIFT_LOG_DEBUG;
+    const char *level = getenv("LUNALIFT_LOG");
+    if (level == NULL)
+        return LIFT_LOG_INFO;
+    return strcmp(level, "debug") == 0   ? LIFT_LOG_DEBUG
+           : strcmp(level, "warn") == 0  ? LIFT_LOG_WARN
+           : strcmp(level, "error") == 0 ? LIFT_LOG_ERROR
+                                         : LIFT_LOG_INFO;
+}
+
+int main(int argc, char **argv)
+{
+    char path[PATH_MAX + 16];
+    struct lift_error err = {0};
+    struct runtime runtime = {0};
+    enum state_kind kind = argc > 1 && strcmp(argv[1], "lab") == 0 ? STATE_LAB : STATE_FLOW;
+    signal(SIGPIPE, SIG_IGN);
+    umask(077);
+    if (!find_layers(argc, argv, built_in_scripts(path, sizeof path), runtime.layers))
+        return EXIT_CONFIG;
+    const char *format = getenv("LUNALIFT_LOG_FORMAT");
+    if (!runtime_init(&runtime, log_level(argc, argv),
+                      format != NULL && strcmp(format, "json") == 0, kind, &err)) {
+        fprintf(stderr, "error: %s\n", err.text);
+        runtime_fini(&runtime);
+        return EXIT_FAILURE;
+    }
+    int code = runtime_run(&runtime, "cli.main", "main", argc - 1, argv + 1);
+    runtime_fini(&runtime);
+    return code;
+}

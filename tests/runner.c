@@ -1,0 +1,23 @@
+/* Runs busted inside the real runtime: specs may use every module of lunalift and may wait. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "bindings/runtime.h"
+
+int main(int argc, char **argv)
+{
+    struct lift_error err = {0};
+    struct runtime runtime = {0};
+    const char *level = getenv("LUNALIFT_LOG");
+    signal(SIGPIPE, SIG_IGN);
+    runtime.layers[0] = LUNALIFT_SOURCE_DIR "/scripts";
+    if (!runtime_init(&runtime, level != NULL ? LIFT_LOG_DEBUG : LIFT_LOG_ERROR, false, STATE_TEST,
+                      &err)) {
+        fprintf(stderr, "error: %s\n", err.text);
+        return EXIT_FAILURE;
+    }
+    int code = runtime_run(&runtime, "runner", "main", argc - 1, argv + 1);
+    runtime_fini(&runtime);
+    return code;
+}
