@@ -1,0 +1,274 @@
+--- lunalift populate: upstream's flags and environment, one disk, one exit code.
+local arrays <const> = require "lib.arrays"
+local console <const> = require "lunalift.console"
+local env <const> = require "lunalift.env"
+local fail <const> = require "lib.fail"
+local flags <const> = require "lib.flags"
+local jobs <const> = require "lib.job"
+local log <const> = require "lunalift.log"
+local report <const> = require "lib.report"
+local script <const> = require "lunalift.script"
+local site <const> = require "lib.site"
+local task <const> = require "lunalift.task"
+local timer <const> = require "lunalift.timer"
+local vmdk <const> = require "lib.vmdk"
+local words <const> = require "lib.words"
+
+local M <const> = {}
+
+local IGNORED <const> = "taken for forklift's sake, without effect"
+
+M.FLAGS = {
+  { name = "source-vm-id", help = "virtual machine: its id (vm-123) or name; mandatory" },
+  { name = "source-vmdk", help = "disk: '[datastore] folder/file.vmdk'; mandatory" },
+  { name = "owner-name", help = "claim to fill; mandatory" },
+  { name = "target-namespace", help = "namespace of the claim; mandatory" },
+  {
+    name = "storage-vendor-product",
+    env = "STORAGE_VENDOR",
+    help = "the array's vendor script, such as ontap; mandatory",
+  },
+  { name = "storage-hostname", env = "STORAGE_HOSTNAME", help = "the array's management address; mandatory" },
+  { name = "storage-username", env = "STORAGE_USERNAME", help = "with the password, or a token" },
+  { name = "storage-password", env = "STORAGE_PASSWORD", type = "secret", help = "better given in the environment" },
+  { name = "storage-token", env = "STORAGE_TOKEN", type = "secret", help = "instead of user and password" },
+  {
+    name = "storage-skip-ssl-verification",
+    env = "STORAGE_SKIP_SSL_VERIFICATION",
+    help = "exactly 'true': trust whatever certificate the array shows",
+  },
+  { name = "storage-thumbprint", help = "the array's certificate, SHA-1 or SHA-256: AA:BB:…" },
+  {
+    name = "storage-http-timeout-seconds",
+    env = "STORAGE_HTTP_TIMEOUT_SECONDS",
+    type = "integer",
+    help = "longest wait for one answer of the array",
+  },
+  { name = "vsphere-hostname", env = "GOVMOMI_HOSTNAME", help = "vCenter or ESXi: host[:port]; mandatory" },
+  { name = "vsphere-username", env = "GOVMOMI_USERNAME", help = "mandatory" },
+  {
+    name = "vsphere-password",
+    env = "GOVMOMI_PASSWORD",
+    type = "secret",
+    help = "mandatory; better given in the environment",
+  },
+  {
+    name = "vsphere-insecure",
+    env = "GOVMOMI_INSECURE",
+    type = "bool",
+    default = false,
+    help = "trust whatever certificate vCenter shows",
+  },
+  { name = "vsphere-thumbprint", help = "vCenter's certificate, SHA-1 or SHA-256: AA:BB:…" },
+  { name = "ca-file", help = "PEM file of certificate authorities to trust, for vCenter and array" },
+  { name = "esxi-clone-method", env = "ESXI_CLONE_METHOD", default = "vib", help = "how the host is reached: vib" },
+  { name = "migration-host", help = "host that runs the clone (host-123 or name); default: where the VM is" },
+  { name = "kubeconfig", env = "KUBECONFIG", help = "default: the service account of the pod" },
+  { name = "master", help = "address of the Kubernetes API, in place of the kubeconfig's" },
+  { name = "journal", help = "where promises are kept: file:PATH; default: a file of this user's state" },
+  { name = "dry-run", type = "bool", default = false, help = "print what would be changed, in order; change nothing" },
+  { name = "output", default = "text", choices = { "text", "json" }, help = "text or json" },
+  { name = "quiet", type = "bool", default = false, help = "nothing but errors" },
+  { name = "scripts", help = "folder laid over the built-in scripts, file by file (LUNALIFT_SCRIPTS)" },
+  { name = "v", help = "log for debugging, to standard error", type = "bool" },
+  { name = "vv", help = "and tracebacks", type = "bool" },
+  { name = "help", help = "this text", type = "bool" },
+  { name = "version", help = "what this is", type = "bool" },
+  { name = "owner-uid", help = "the claim's uid" },
+  { name = "cr-name", help = IGNORED },
+  { name = "cr-namespace", help = IGNORED },
+  { name = "pvc-size", help = IGNORED },
+  { name = "secret-name", help = IGNORED },
+  { name = "http-endpoint", help = IGNORED },
+  { name = "metrics-path", help = IGNORED },
+  { name = "logtostderr", help = IGNORED, type = "bool" },
+}
+
+local MANDATORY <const> = {
+  "source-vm-id",
+  "source-vmdk",
+  "owner-name",
+  "target-namespace",
+  "storage-vendor-product",
+  "storage-hostname",
+  "vsphere-hostname",
+  "vsphere-username",
+  "vsphere-password",
+}
+
+local CLONE_METHODS <const> = { vib = true }
+local PATIENCE_S <const> = 60
+local BIND_WITHIN_S <const> = 60
+
+local function check_mandatory(values)
+  local missing <const> = {}
+  for _, name in ipairs(MANDATORY) do
+    if values[name] == nil or values[name] == "" then missing[#missing + 1] = "--" .. name end
+  end
+  if #missing > 0 then
+    local why <const> = fail.new("config", "missing value for %s", words.list(missing))
+    error(fail.hint(why, "give each as a flag or in the environment; see lunalift help populate"))
+  end
+  if values["storage-token"] then return end
+  if not values["storage-username"] or not values["storage-password"] then
+    fail.raise("config", "either STORAGE_TOKEN or both STORAGE_USERNAME and STORAGE_PASSWORD must be provided")
+  end
+end
+
+local function check_method(text)
+  local method <const> = text:lower():match "^%s*(.-)%s*$"
+  if CLONE_METHODS[method] then return method end
+  error(fail.hint(fail.new("config", "unknown ESXi clone method '%s'", text), "use vib"))
+end
+
+local function vendor_options(vendor)
+  local values <const> = {}
+  for name, option in pairs(arrays.describe(vendor).options) do
+    local value <const> = option.env and env.get(option.env)
+    if value and value ~= "" then values[name] = value end
+    if values[name] == nil then values[name] = option.default end
+  end
+  return values
+end
+
+local function site_conf(values)
+  local array <const> = vendor_options(values["storage-vendor-product"])
+  array.vendor = values["storage-vendor-product"]
+  array.hostname = values["storage-hostname"]
+  array.username = values["storage-username"]
+  array.password = values["storage-password"]
+  array.token = values["storage-token"]
+  array.timeout_s = values["storage-http-timeout-seconds"]
+  array.tls = {
+    insecure = values["storage-skip-ssl-verification"] == "true",
+    thumbprint = values["storage-thumbprint"],
+    ca_file = values["ca-file"],
+  }
+  return {
+    array = array,
+    vcenter = {
+      host = values["vsphere-hostname"],
+      username = values["vsphere-username"],
+      password = values["vsphere-password"],
+      tls = {
+        insecure = values["vsphere-insecure"],
+        thumbprint = values["vsphere-thumbprint"],
+        ca_file = values["ca-file"],
+      },
+    },
+    kube = { kubeconfig = values.kubeconfig, master = values.master },
+  }
+end
+
+---@param values table<string, any>
+---@return table request
+local function request_of(values)
+  return {
+    vm = values["source-vm-id"],
+    vmdk = vmdk.parse(values["source-vmdk"]),
+    claim = values["owner-name"],
+    namespace = values["target-namespace"],
+    migration_host = values["migration-host"],
+    method = check_method(values["esxi-clone-method"]),
+    journal = values.journal,
+    patience_s = PATIENCE_S,
+    bind_within_s = BIND_WITHIN_S,
+  }
+end
+
+local function origin(file)
+  return file.layer == "built in" and "built in" or ("%s, sha256 %s"):format(file.path, file.sha256:sub(1, 12))
+end
+
+local function title(values)
+  local flow <const> = assert(script.find "flows.populate")
+  local vendor <const> = assert(script.find("vendors." .. values["storage-vendor-product"]))
+  return ("lunalift %s · flow populate (%s) · vendor %s (%s)"):format(
+    require("cli.main").VERSION,
+    origin(flow),
+    values["storage-vendor-product"],
+    origin(vendor)
+  )
+end
+
+-- SIGTERM and SIGINT end the flow at its next wait; what it promised is settled then.
+local function cancel_on_signal(job)
+  while true do
+    local name <const> = task.signal()
+    if name ~= "USR1" then job:cancel(("stopped by SIG%s"):format(name)) end
+  end
+end
+
+local function describe_left(left)
+  local lines <const> = {}
+  for _, item in ipairs(left) do
+    lines[#lines + 1] = ("%s: %s"):format(item.promise.about, fail.text(item.why))
+    if item.why.hint and #lines == 1 then lines[1] = lines[1] .. " (" .. item.why.hint .. ")" end
+  end
+  return lines
+end
+
+local function result_of(job, why, left)
+  local seconds <const> = timer.now() - job.started_s
+  local result <const> = { ok = not why and #left == 0, seconds = seconds, left = describe_left(left) }
+  if #left > 0 and not why then
+    result.why = fail.new("incomplete", "the copy is done, but not everything could be put back")
+  else
+    result.why = why
+  end
+  if why and #left == 0 and job.effects > 0 and not job.dry_run then
+    result.left = { "nothing: all that was changed is put back" }
+  end
+  if job.dry_run then
+    result.text = ("dry run: %d effects, then their undo; nothing was changed"):format(job.effects)
+  else
+    local copy_s <const> = job.facts.copy_seconds or 0
+    result.text = ("done in %.1f s, %.1f s of it overhead"):format(seconds, seconds - copy_s)
+  end
+  return result
+end
+
+local function print_promises(job)
+  for i = #job.promises, 1, -1 do
+    local promise <const> = job.promises[i]
+    job.report:effect {
+      number = job.effects + #job.promises - i + 1,
+      name = "undo " .. promise.undo,
+      target = promise.about,
+      dry = true,
+    }
+  end
+end
+
+---@param args string[]
+---@return integer exit_code
+function M.run(args)
+  local values <const>, rest <const> = flags.parse(args, M.FLAGS)
+  if values.help then
+    console.out("usage: lunalift populate [flags]\n\n" .. flags.help(M.FLAGS) .. "\n")
+    return 0
+  end
+  if values.version then return require("cli.main").main { "version" } end
+  if #rest > 0 then fail.raise("config", "'%s' is no flag", rest[1]) end
+  check_mandatory(values)
+  local request <const> = request_of(values)
+  arrays.check_name(values["storage-vendor-product"])
+
+  local job <const> = jobs.new {
+    name = "populate",
+    request = request,
+    site = site.new(site_conf(values)),
+    report = report.new(values.quiet and "quiet" or values.output),
+    dry_run = values["dry-run"],
+  }
+  job.report:title(title(values))
+  task.spawn(cancel_on_signal, job)
+  local why <const>, left <const> = job:run(require "flows.populate")
+  if job.dry_run then print_promises(job) end
+  if why and why.traceback and why.kind == "bug" then log.error(why.traceback) end
+  job.report:finished(result_of(job, why, left))
+  if #left > 0 then return 5 end
+  return why and require("cli.main").exit_code(why) or 0
+end
+
+return M

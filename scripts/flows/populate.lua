@@ -1,0 +1,85 @@
+--- Fill a PersistentVolume from a VMDK: the host asks, the array moves the data.
+local fail <const> = require "lib.fail"
+local journals <const> = require "lib.journals"
+local timer <const> = require "lunalift.timer"
+local volumes <const> = require "lib.volume"
+local words <const> = require "lib.words"
+
+local DISCOVER_WITHIN_S <const> = 60
+
+---@param job lib.Job
+return function(job)
+  local request <const> = job.request
+
+  job:step "open both ends"
+  local vcenter <const> = job.site:vcenter()
+  local array <const> = job.site:array()
+  local info <const> = array:info()
+  job:found("%s %s · %s %s", vcenter.about.name, vcenter.about.version, info.product, info.version)
+
+  job:step "find the disk"
+  local vm <const> = vcenter:vm(request.vm)
+  local disk <const> = vcenter:disk(vm, request.vmdk)
+  local host <const> = vcenter:host(vm, request.migration_host)
+  job:found("%s, %s, VM %s on %s", disk.path, words.size(disk.capacity_bytes), vm.name, host.name)
+
+  job:step "find the volume"
+  local volume <const> = volumes.of_claim(job, job.site:kube(), request.namespace, request.claim)
+  local lun <const> = array:lun_of(volume)
+  job:found("%s = %s, %s, %s", volume.name, lun.name, lun.naa or "no NAA until mapped", words.size(lun.size_bytes))
+
+  job:step "check before anything is changed"
+  host:check_usable()
+  local wrapper <const> = host:wrapper()
+  if lun.size_bytes < disk.capacity_bytes then
+    local why <const> = fail.new(
+      "no_space",
+      "LUN %s is smaller (%d bytes) than the disk (%d bytes)",
+      lun.name,
+      lun.size_bytes,
+      disk.capacity_bytes
+    )
+    error(fail.hint(why, "make the claim at least %d bytes large", disk.capacity_bytes))
+  end
+  local initiators <const> = host:initiators_reaching(array:targets())
+  local adapters <const> = {}
+  for _, port in ipairs(initiators) do
+    adapters[#adapters + 1] = port.adapter
+  end
+  job:found("wrapper %s, through %s", wrapper.version, words.list(adapters))
+  if not job.dry_run then job.journal = journals.of(job, volume) end
+
+  job:step(("show the volume to %s"):format(host.name))
+  local peer <const>, made <const> = array:ensure_host(initiators, "xcopy-" .. host.id)
+  job:promise("host.drop_paths", { host = host.ref, adapters = adapters }, "dead paths on " .. host.name)
+  local mapped <const>, outcome <const> = array:map(lun, peer)
+  job:found("%s (%s), mapping %s", peer.name, made and "made" or "found", outcome)
+
+  job:step "let the host discover it"
+  job:promise(
+    "host.detach",
+    { host = host.ref, naa = mapped.naa },
+    ("device %s is on at %s"):format(mapped.naa, host.name)
+  )
+  local device <const> = host:discover(mapped, { within_s = DISCOVER_WITHIN_S, adapters = adapters })
+  host:check_device(device, mapped, disk.capacity_bytes)
+  job:found("%s is %s", mapped.naa, device.Status)
+
+  job:step "copy"
+  local began_s <const> = timer.now()
+  local target <const> = "/vmfs/devices/disks/" .. mapped.naa
+  local offloaded
+  local task_id <const> = wrapper:start(request.vmdk.on_host, target)
+  for progress in wrapper:follow(task_id) do
+    offloaded = progress.offloaded
+    job:progress(job:pace(progress, disk.capacity_bytes, began_s))
+  end
+  local seconds <const> = math.max(timer.now() - began_s, 0.001)
+  job.facts = { bytes = disk.capacity_bytes, copy_seconds = seconds, offloaded = offloaded, naa = mapped.naa }
+  job:found(
+    "%s, %s/s, %s",
+    words.size(disk.capacity_bytes),
+    words.size(disk.capacity_bytes / seconds),
+    words.offload(offloaded)
+  )
+end

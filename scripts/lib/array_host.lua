@@ -1,0 +1,47 @@
+--- The inside of an array's own Lua state: loads the vendor script, opens the array, answers calls. Only plain data goes in and out.
+local fail <const> = require "lib.fail"
+
+local M <const> = {}
+
+local array
+
+--- The vendor's metadata.
+---@param vendor string
+function M.describe(vendor)
+  local script <const> = require("vendors." .. vendor)
+  local options <const> = {}
+  for name, option in pairs(script.options or {}) do
+    options[name] =
+      { type = option.type, default = option.default, help = option.help, env = option.env, required = option.required }
+  end
+  return {
+    api = script.api,
+    name = script.name,
+    title = script.title,
+    drivers = script.drivers,
+    fabrics = script.fabrics,
+    limits = script.limits or {},
+    options = options,
+  }
+end
+
+---@param vendor string
+---@param conf table
+function M.open(vendor, conf)
+  array = require("vendors." .. vendor).open(conf)
+  return true
+end
+
+--- Call one function of the contract.
+---@param name string
+function M.call(name, ...)
+  local method <const> = array[name]
+  if not method then fail.raise("unsupported", "this array has no %s", name) end
+  return method(array, ...)
+end
+
+---@param name string
+---@return boolean
+function M.has(name) return array[name] ~= nil end
+
+return M

@@ -1,0 +1,219 @@
+--- Arrays as flows see them: the vendor contract, with what the core owns around it: a state of its own, retried reads, numbered effects.
+local fail <const> = require "lib.fail"
+local isolate <const> = require "lunalift.isolate"
+local script <const> = require "lunalift.script"
+local words <const> = require "lib.words"
+
+local M <const> = {}
+
+local API <const> = 1
+local MEMORY_BYTES <const> = 64 << 20
+
+---@class lib.Lun
+---@field id string
+---@field name string
+---@field naa? string as ESXi shows it; may be known only once mapped
+---@field size_bytes integer
+---@field serial? string
+---@field number? integer LUN number, once mapped
+
+---@class lib.ArrayHost
+---@field id string
+---@field name string
+
+---@class lib.Array
+---@field vendor table metadata
+local Array <const> = {}
+Array.__index = Array
+
+--- Names of the vendors there are, built in and laid over.
+---@return string[]
+function M.names()
+  local names <const> = {}
+  for _, file in ipairs(script.list "vendors") do
+    names[#names + 1] = file.name:match "^vendors%.(.+)$"
+  end
+  table.sort(names)
+  return names
+end
+
+--- The vendor's name as the product key is spelt; raises a config failure that lists those there are.
+---@param name string
+---@return string
+function M.check_name(name)
+  local names <const> = M.names()
+  for _, known in ipairs(names) do
+    if known == name then return known end
+  end
+  local near <const> = words.nearest(name, names)
+  local why <const> = fail.new("config", "no storage vendor '%s': there are %s", name, words.list(names))
+  error(
+    fail.hint(
+      why,
+      near and ("did you mean %s?"):format(near) or "put its script into a folder given by --scripts, as vendors/%s.lua",
+      name
+    )
+  )
+end
+
+local function host_of(address) return (address:gsub("^%a+://", ""):gsub("/.*$", "")) end
+
+-- host, or [v6], without the port.
+local function bare(authority) return authority:match "^%[(.-)%]" or authority:match "^[^:]+" or authority end
+
+---@param name string the vendor's product key
+---@return table metadata
+---@return lunalift.isolate inside
+local function load(name, hostname)
+  local hosts <const> = { bare(host_of(hostname)) }
+  local inside <const> = assert(isolate.open { module = "lib.array_host", hosts = hosts, memory_bytes = MEMORY_BYTES })
+  local vendor <const>, why <const> = inside:call("describe", name)
+  if not vendor then error(fail.wrap(why, "the vendor script %s cannot be used", name)) end
+  if vendor.api ~= API then
+    fail.raise(
+      "unsupported",
+      "the vendor script %s is written for api = %s; this program offers api = %d",
+      name,
+      vendor.api,
+      API
+    )
+  end
+  return vendor, inside
+end
+
+--- What the vendor declares, without opening an array.
+---@param name string
+---@return table
+function M.describe(name)
+  local vendor <const>, inside <const> = load(M.check_name(name), "none")
+  inside:close()
+  return vendor
+end
+
+--- Log in. conf: hostname, username, password, token, tls, timeout_s, and the vendor's own options by name.
+---@param job lib.Job
+---@param name string
+---@param conf table
+---@return lib.Array
+function M.open(job, name, conf)
+  local vendor <const>, inside <const> = load(M.check_name(name), conf.hostname)
+  local self <const> = setmetatable({ job = job, vendor = vendor, inside = inside, where = conf.hostname }, Array)
+  self.job:read("log in to " .. self.where, function() return inside:call("open", name, conf) end)
+  return self
+end
+
+function Array:read(name, ...)
+  local args <const> = table.pack(...)
+  return self.job:read(
+    "array." .. name,
+    function() return self.inside:call("call", name, table.unpack(args, 1, args.n)) end
+  )
+end
+
+function Array:info() return self:read "info" end
+
+--- The volume behind a PersistentVolume { name, handle, driver, attributes }.
+---@return lib.Lun
+function Array:lun_of(pv)
+  for _, driver in ipairs(self.vendor.drivers) do
+    if driver == pv.driver then return self:read("lun_of", pv) end
+  end
+  local why <const> = fail.new(
+    "config",
+    "volume %s was made by CSI driver %s, which is not one of %s",
+    pv.name,
+    pv.driver,
+    self.vendor.title
+  )
+  error(
+    fail.hint(why, "use a storage class of %s, or another --storage-vendor-product", words.list(self.vendor.drivers))
+  )
+end
+
+function Array:targets() return self:read "targets" end
+function Array:maps_of(lun) return self:read("maps_of", lun) end
+function Array:find_host(initiators, name) return self:read("find_host", initiators, name) end
+
+--- The host object through which these initiators see LUNs: found, or promised and made.
+---@param initiators lib.Initiator[]
+---@param name string
+---@return lib.ArrayHost
+---@return boolean made
+function Array:ensure_host(initiators, name)
+  local function find() return self:find_host(initiators, name) end
+  local found <const> = find()
+  if found then return found, false end
+  local about <const> = ("host object %s on %s"):format(name, self.where)
+  self.job:promise("array.remove_host", { name = name, initiators = initiators }, about)
+  local standin <const> = { id = "new", name = name }
+  return self.job:effect(
+    "array.create_host",
+    name,
+    function() return self.inside:call("call", "create_host", name, initiators) end,
+    {
+      standin = standin,
+      look = find,
+    }
+  ),
+    true
+end
+
+function Array:remove_host(host)
+  return self.job:effect("array.remove_host", host.name, function()
+    local done <const>, why <const> = self.inside:call("call", "remove_host", host)
+    if why then return nil, why end
+    return done or true
+  end, { standin = true, look = function() return not self:find_host(host.initiators or {}, host.name) or nil end })
+end
+
+--- Does `host` see the LUN now?
+---@return table? map as maps_of tells it
+function Array:map_to(lun, host)
+  for _, map in ipairs(self:maps_of(lun)) do
+    if map.id == host.id or map.name == host.name then return map end
+  end
+end
+
+--- Show the LUN to the host: promised first, unless the host sees it already; then nothing is ours to undo.
+---@param lun lib.Lun
+---@param host lib.ArrayHost
+---@return lib.Lun lun with what mapping made known
+---@return "made"|"existing" outcome
+function Array:map(lun, host)
+  local target <const> = ("%s to %s"):format(lun.name, host.name)
+  local promise
+  if self.job.dry_run or not self:map_to(lun, host) then
+    promise = self.job:promise(
+      "array.unmap",
+      { lun = lun, host = host },
+      ("LUN %s is mapped to %s"):format(lun.name, host.name)
+    )
+  end
+  local outcome <const> = self.job:effect("array.map", target, function()
+    local outcome <const>, scope <const>, mapped <const> = self.inside:call("call", "map", lun, host)
+    if not outcome then return nil, scope end
+    return { outcome = outcome, lun = mapped or lun }
+  end, {
+    standin = { outcome = "made", lun = lun },
+    -- mapped after all: mapping again is idempotent, and tells what a mapping makes known
+    look = function() return nil end,
+  })
+  if outcome.outcome == "existing" and promise then self.job:withdraw(promise) end
+  return outcome.lun, outcome.outcome
+end
+
+function Array:unmap(lun, host)
+  local target <const> = ("%s from %s"):format(lun.name, host.name)
+  return self.job:effect("array.unmap", target, function()
+    local _, why <const> = self.inside:call("call", "unmap", lun, host)
+    if why then return nil, why end
+    return true
+  end, { standin = true, look = function() return not self:map_to(lun, host) or nil end })
+end
+
+function Array:close()
+  self.inside:call("call", "close")
+  self.inside:close()
+end
+
+return M

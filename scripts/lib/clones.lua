@@ -1,0 +1,200 @@
+--- Clone tasks on a host: started once, followed to their end, stopped for certain.
+local clone <const> = require "lunalift.clone"
+local fail <const> = require "lib.fail"
+local timer <const> = require "lunalift.timer"
+
+local M <const> = {}
+
+local POLL_FIRST_S <const> = 0.3
+local POLL_LONGEST_S <const> = 5
+local POLL_PATIENCE_S <const> = 600 -- a vCenter may be away for minutes while the clone goes on
+
+---@class lib.CloneProgress
+---@field running boolean
+---@field percent integer 0 … 100
+---@field exit_code? integer once it has ended
+---@field stderr string
+---@field offloaded? boolean nil while unknown
+
+---@class lib.Clones
+---@field version string
+---@field is_ours boolean it takes our task ids, and can stop what it started
+local Clones <const> = {}
+Clones.__index = Clones
+
+---@param host lib.Host
+---@return lib.Clones
+function M.open(host)
+  local wrapper <const> = clone.over_esxcli(host.vcenter.session, host.ref)
+  local ok <const>, found <const> = pcall(
+    host.job.read,
+    host.job,
+    "wrapper version",
+    function() return wrapper:version() end
+  )
+  if not ok then
+    if not fail.is(found, "unsupported") then error(found) end
+    local why <const> = fail.wrap(found, "the VIB vmkfstools-wrapper is not installed on %s", host.name)
+    error(
+      fail.hint(
+        why,
+        "install it on %s; if it is installed already, restart hostd there: /etc/init.d/hostd restart",
+        host.name
+      )
+    )
+  end
+  return setmetatable({
+    host = host,
+    job = host.job,
+    wrapper = wrapper,
+    version = found.version,
+    is_ours = wrapper:offers "taskId" and wrapper:offers "taskKill",
+  }, Clones)
+end
+
+--- Facts about both ends, read on the host; nil where the wrapper cannot tell.
+---@return table?
+function Clones:preflight(source, target)
+  if not self.wrapper:offers "preflight" then return nil end
+  return self.job:read(
+    "wrapper preflight",
+    function() return self.wrapper:preflight { source = source, target = target } end
+  )
+end
+
+-- The task as the host knows it, or false.
+local function find_task(self, task_id)
+  local tasks <const> = self.job:read("clone tasks", function() return self.wrapper:tasks() end, POLL_PATIENCE_S)
+  for _, task in ipairs(tasks) do
+    if task.taskId == task_id then return task end
+  end
+  return false
+end
+
+local function read_state(state)
+  local line <const> = state.lastLine or ""
+  local percent <const> = state.percent or math.tointeger(tonumber(line:match "Clone:%s*(%d+)%%")) or 0
+  local ended <const> = state.exitCode ~= nil and state.exitCode ~= ""
+  return {
+    running = not ended,
+    percent = math.max(0, math.min(100, percent)),
+    exit_code = ended and (math.tointeger(tonumber(state.exitCode)) or 1) or nil,
+    stderr = state.stdErr or "",
+    offloaded = state.xcopyUsed,
+  }
+end
+
+--- Start a clone. Promised first; the promise learns the task's id where the host chooses it.
+---@param source string /vmfs/volumes/…
+---@param device string /vmfs/devices/disks/…
+---@return string task_id
+function Clones:start(source, device)
+  local task_id <const> = self.job.task_id
+  local args <const> = { host = self.host.ref, task_id = self.is_ours and task_id or nil, device = device }
+  local promise <const> =
+    self.job:promise("clone.stop", args, ("the clone to %s on %s runs"):format(device, self.host.name))
+  local started <const> = self.job:effect(
+    "clone.start",
+    ("%s to %s"):format(source, device),
+    function() return self.wrapper:start { task_id = self.is_ours and task_id or nil, source = source, target = device } end,
+    {
+      standin = { taskId = task_id },
+      look = self.is_ours and function() return find_task(self, task_id) or nil end or nil,
+    }
+  )
+  if started.existing and started.taskId ~= task_id then
+    self.job:withdraw(promise)
+    fail.raise("busy", "another clone, %s, writes to %s already", started.taskId, device)
+  end
+  self.job:amend(promise, { task_id = started.taskId })
+  return started.taskId
+end
+
+---@return lib.CloneProgress
+function Clones:poll(task_id)
+  local state <const> = self.job:read("clone state", function() return self.wrapper:poll(task_id) end, POLL_PATIENCE_S)
+  return read_state(state)
+end
+
+-- Often enough to see the end soon, seldom enough to cost little: a quarter of what is left.
+local function next_pause(progress, began_s)
+  local elapsed_s <const> = timer.now() - began_s
+  if progress.percent == 0 then return math.min(math.max(elapsed_s, POLL_FIRST_S), 1) end
+  local left_s <const> = elapsed_s * (100 - progress.percent) / progress.percent
+  return math.min(math.max(left_s / 4, POLL_FIRST_S), POLL_LONGEST_S)
+end
+
+--- Follow a clone to its end: `for progress in clones:follow(id) do … end`. Raises when it failed.
+---@return fun(): lib.CloneProgress?
+function Clones:follow(task_id)
+  local began_s <const> = timer.now()
+  local last
+  return function()
+    if self.job.dry_run or (last and not last.running) then return nil end
+    if last then timer.sleep(next_pause(last, began_s)) end
+    last = self:poll(task_id)
+    if not last.running and last.exit_code ~= 0 then
+      local why <const> = fail.new("failed", "the clone ended with exit code %d", last.exit_code)
+      if last.stderr ~= "" then why.cause = fail.new("failed", "%s", last.stderr) end
+      error(
+        fail.hint(why, "vmkfstools on %s says why; a disk in use by a running VM is a common reason", self.host.name)
+      )
+    end
+    return last
+  end
+end
+
+local function kill(self, task_id)
+  local killed <const> = self.job:effect(
+    "clone.kill",
+    ("%s on %s"):format(task_id, self.host.name),
+    function() return self.wrapper:kill(task_id) end,
+    { look = function() end }
+  )
+  if killed.writerAlive then
+    fail.raise("incomplete", "the writer of task %s on %s does not end", task_id, self.host.name)
+  end
+end
+
+local function clean(self, task_id)
+  self.job:effect(
+    "clone.clean",
+    ("%s on %s"):format(task_id, self.host.name),
+    function() return self.wrapper:clean(task_id) end,
+    {
+      look = function() end,
+    }
+  )
+end
+
+local function stop_ours(self, task_id)
+  local task <const> = find_task(self, task_id)
+  if not task then return end
+  if task.state == "running" then kill(self, task_id) end
+  clean(self, task_id)
+end
+
+-- Upstream's wrapper cannot stop what it started, nor list it.
+local function stop_theirs(self, task_id)
+  local function refuse(what)
+    local why <const> = fail.new("incomplete", "a writer may live on %s: %s", self.host.name, what)
+    error(
+      fail.hint(
+        why,
+        "upstream's wrapper cannot stop a clone: wait for it to end there, then start again; or install our VIB"
+      )
+    )
+  end
+  if not task_id then refuse "the answer to its start was lost" end
+  if self:poll(task_id).running then refuse(("task %s still runs"):format(task_id)) end
+  clean(self, task_id)
+end
+
+--- Make certain that the task's writer is gone, then remove what it left on the host. Raises incomplete while a writer may live.
+---@param task_id? string nil when the host chose an id that we never learnt
+function Clones:stop(task_id)
+  if self.is_ours then return stop_ours(self, task_id) end
+  return stop_theirs(self, task_id)
+end
+
+return M

@@ -1,0 +1,116 @@
+--- Command-line flags in Go's syntax, each with a twin in the environment.
+local env <const> = require "lunalift.env"
+local fail <const> = require "lib.fail"
+local secret <const> = require "lunalift.secret"
+local words <const> = require "lib.words"
+
+local M <const> = {}
+
+---@class lib.Flag
+---@field name string "source-vm-id"
+---@field help string
+---@field type? "string"|"bool"|"integer"|"secret" string
+---@field default? any
+---@field env? string upstream's variable; the twin LUNALIFT_<FLAG> is always read, before it
+---@field choices? string[]
+---@field ignored? boolean taken for upstream's sake, without effect
+
+local TRUE <const> = { ["1"] = true, t = true, T = true, ["true"] = true, TRUE = true, True = true }
+local FALSE <const> = { ["0"] = true, f = true, F = true, ["false"] = true, FALSE = true, False = true }
+
+local CONVERT <const> = {
+  string = function(_, text) return text end,
+  secret = function(_, text) return secret.is(text) and text or secret.new(text) end,
+  bool = function(source, text)
+    if TRUE[text] then return true end
+    if FALSE[text] then return false end
+    fail.raise("config", "%s: '%s' is neither true nor false", source, text)
+  end,
+  integer = function(source, text)
+    return math.tointeger(tonumber(text)) or fail.raise("config", "%s: '%s' is not a whole number", source, text)
+  end,
+}
+
+local function convert(flag, source, text)
+  local value <const> = CONVERT[flag.type or "string"](source, text)
+  if not flag.choices or value == "" then return value end
+  for _, choice in ipairs(flag.choices) do
+    if choice == value then return value end
+  end
+  local near <const> = words.nearest(value, flag.choices)
+  local why <const> = fail.new("config", "%s: '%s' is not one of %s", source, value, table.concat(flag.choices, ", "))
+  error(near and fail.hint(why, "did you mean %s?", near) or why)
+end
+
+local function unknown(name, flags)
+  local names <const> = {}
+  for _, flag in ipairs(flags) do
+    names[#names + 1] = flag.name
+  end
+  local near <const> = words.nearest(name, names)
+  local why <const> = fail.new("config", "unknown flag --%s", name)
+  error(fail.hint(why, near and ("did you mean --%s?"):format(near) or "see lunalift help"))
+end
+
+-- A bool stands alone or has =value; all others take =value or the next word.
+local function take(args, i, flag, value)
+  if value then return value, i end
+  if flag.type == "bool" then return "true", i end
+  if args[i + 1] == nil then fail.raise("config", "flag --%s needs a value", flag.name) end
+  return args[i + 1], i + 1
+end
+
+local function from_environment(flag)
+  for _, name in ipairs { "LUNALIFT_" .. flag.name:upper():gsub("-", "_"), flag.env } do
+    local value <const> = flag.type == "secret" and env.secret(name) or env.get(name)
+    local is_set <const> = value and (secret.is(value) and not value:is_empty() or value ~= "" and not secret.is(value))
+    if is_set then return convert(flag, name, value) end
+  end
+  return flag.default
+end
+
+--- Read the words. Returns the values by flag name, and the words that are no flags. Raises config failures that name the flag.
+---@param args string[]
+---@param flags lib.Flag[]
+---@return table<string, any> values
+---@return string[] rest
+function M.parse(args, flags)
+  local by_name <const>, values <const>, rest <const> = {}, {}, {}
+  for _, flag in ipairs(flags) do
+    by_name[flag.name] = flag
+  end
+  local i = 1
+  while i <= #args do
+    local name, value = args[i]:match "^%-%-?([%w][%w%-_]*)=?(.*)$"
+    if args[i] == "--" then
+      table.move(args, i + 1, #args, #rest + 1, rest)
+      break
+    elseif not name then
+      rest[#rest + 1] = args[i]
+    else
+      local flag <const> = by_name[name] or unknown(name, flags)
+      if not args[i]:find("=", 1, true) then value = nil end
+      value, i = take(args, i, flag, value)
+      values[name] = convert(flag, "--" .. name, value)
+    end
+    i = i + 1
+  end
+  for _, flag in ipairs(flags) do
+    if values[flag.name] == nil then values[flag.name] = from_environment(flag) end
+  end
+  return values, rest
+end
+
+--- The help text: one line a flag.
+---@param flags lib.Flag[]
+---@return string
+function M.help(flags)
+  local lines <const> = {}
+  for _, flag in ipairs(flags) do
+    local twin <const> = flag.env and (" (%s)"):format(flag.env) or ""
+    lines[#lines + 1] = ("  --%-34s %s%s"):format(flag.name, flag.help, twin)
+  end
+  return table.concat(lines, "\n")
+end
+
+return M

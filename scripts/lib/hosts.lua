@@ -1,0 +1,259 @@
+--- An ESXi host as flows see it: its ports, its view of a LUN, and the clone that it runs.
+local clones <const> = require "lib.clones"
+local fail <const> = require "lib.fail"
+local initiator <const> = require "lib.initiator"
+local timer <const> = require "lunalift.timer"
+local vsphere <const> = require "lunalift.vsphere"
+local words <const> = require "lib.words"
+
+local M <const> = {}
+
+local list <const> = vsphere.list
+
+local RESCAN_TIMEOUT_S <const> = 600
+local RESCAN_EVERY_S <const> = 10
+local LOOK_FIRST_S <const> = 0.2
+local LOOK_LONGEST_S <const> = 2
+local OFF_WITHIN_S <const> = 30
+
+local GONE <const> = { off = true, ["dead timeout"] = true, dead = true }
+
+---@class lib.Host
+---@field ref Moref
+---@field id string "hostsystem-host-123": what upstream's names are made of
+---@field name string
+local Host <const> = {}
+Host.__index = Host
+
+local PATHS <const> = {
+  "name",
+  "runtime.connectionState",
+  "runtime.inMaintenanceMode",
+  "configManager.advancedOption",
+  "config.storageDevice.hostBusAdapter",
+  "config.storageDevice.scsiTopology",
+}
+
+---@param vcenter lib.Vcenter
+---@param ref Moref
+---@return lib.Host
+function M.open(vcenter, ref)
+  local found <const> = vcenter:retrieve("host " .. ref.id, { objects = { ref }, props = { HostSystem = PATHS } })
+  local props <const> = found[1] and found[1].props
+    or fail.raise("not_found", "no host %s in %s", ref.id, vcenter.where)
+  return setmetatable({
+    vcenter = vcenter,
+    job = vcenter.job,
+    ref = ref,
+    id = ("%s-%s"):format(ref.type:lower(), ref.id),
+    name = props.name,
+    state = props["runtime.connectionState"],
+    in_maintenance = props["runtime.inMaintenanceMode"] == true,
+    advanced = props["configManager.advancedOption"],
+    adapters = list(props["config.storageDevice.hostBusAdapter"]),
+    topology = props["config.storageDevice.scsiTopology"],
+  }, Host)
+end
+
+--- Raises when the host cannot run a clone now.
+function Host:check_usable()
+  if self.state ~= "connected" then
+    local why <const> = fail.new("unreachable", "host %s is %s", self.name, self.state)
+    error(fail.hint(why, "reconnect it in vCenter, or name another host that sees the datastore with --migration-host"))
+  end
+end
+
+---@return table[]? rows
+---@return Fail? why
+function Host:esxcli(words_, args, options) return self.vcenter.session:esxcli(self.ref, words_, args, options) end
+
+-- ---- ports ----
+
+local function wwn(text) return ("%016x"):format(math.tointeger(tonumber(text)) or 0) end
+
+local function read_adapter(hba)
+  if hba._type == "HostInternetScsiHba" then return { kind = "iscsi", id = hba.iScsiName, adapter = hba.device } end
+  if hba._type and hba._type:find "^HostFibreChannel" then
+    local id <const> = ("fc.%s:%s"):format(wwn(hba.nodeWorldWideName), wwn(hba.portWorldWideName))
+    return { kind = "fc", id = id, adapter = hba.device }
+  end
+  return { kind = "other", id = hba.device, adapter = hba.device }
+end
+
+local function target_id(transport)
+  if not transport then return nil end
+  if transport.iScsiName then return transport.iScsiName end
+  if transport.portWorldWideName then return wwn(transport.portWorldWideName) end
+end
+
+-- Keys of the target ports that each adapter of the host is logged in to.
+local function ports_by_adapter(topology)
+  local ports <const> = {}
+  for _, adapter in ipairs(topology and list(topology.adapter) or {}) do
+    local keys <const> = {}
+    for _, target in ipairs(list(adapter.target)) do
+      local id <const> = target_id(target.transport)
+      if id then keys[initiator.key(id)] = true end
+    end
+    ports[adapter.adapter] = keys
+  end
+  return ports
+end
+
+--- The host's initiators that are logged in to one of the array's target ports: those that will see a LUN mapped to them.
+---@param targets { kind: string, id: string }[]
+---@return lib.Initiator[]
+function Host:initiators_reaching(targets)
+  local ports <const> = ports_by_adapter(self.topology)
+  local reaching <const> = {}
+  for _, hba in ipairs(self.adapters) do
+    for _, target in ipairs(targets) do
+      if (ports[hba.key] or {})[initiator.key(target.id)] then
+        reaching[#reaching + 1] = read_adapter(hba)
+        break
+      end
+    end
+  end
+  if #reaching == 0 then
+    local ids <const> = {}
+    for _, target in ipairs(targets) do
+      ids[#ids + 1] = target.id
+    end
+    local why <const> = fail.new("config", "no adapter of host %s is logged in to the array", self.name)
+    error(fail.hint(why, "connect the host to one of the array's ports: %s", words.list(ids)))
+  end
+  return reaching
+end
+
+-- ---- devices ----
+
+--- The device's row of `esxcli storage core device list`, or nil when the host does not list it.
+---@return table?
+function Host:device(naa)
+  return self.job:read("device " .. naa, function()
+    local rows <const>, why <const> = self:esxcli("storage core device list", { device = naa })
+    if rows then return rows[1] or false end
+    if why.fault == "CLIFault" then return false end -- not listed; all else is "cannot tell"
+    return nil, why
+  end) or nil
+end
+
+-- An esxcli command that may be repeated: its effect is a state, not an event.
+function Host:set_state(name, target, command, args)
+  return self.job:effect(name, ("%s on %s"):format(target, self.name), function()
+    local rows <const>, why <const> = self:esxcli(command, args, { effect = true, timeout_s = RESCAN_TIMEOUT_S })
+    if rows then return true end
+    return nil, why
+  end, { standin = true, look = function() end })
+end
+
+--- Look for new devices on the adapters given.
+---@param adapters string[] vmhbaN
+function Host:rescan(adapters)
+  for _, adapter in ipairs(adapters) do
+    self:set_state("host.rescan", adapter, "storage core adapter rescan", { type = "add", adapter = adapter })
+  end
+end
+
+-- A device that an earlier run switched off stays off for ever, until it is forgotten.
+local function forget_detached(self, naa)
+  local ok <const>, why <const> = pcall(
+    function() self:set_state("host.forget", naa, "storage core device detached remove", { device = naa }) end
+  )
+  if not ok and why.fault ~= "CLIFault" then error(why) end
+end
+
+local function explain_absence(self, lun, within_s)
+  local why <const> =
+    fail.new("not_found", "%s did not appear on %s within %s", lun.naa, self.name, words.span(within_s))
+  local options <const> = self.vcenter:ask("QueryOptions", self.advanced, { { "name", "Disk.MaxLUN" } })
+  local max <const> = options and math.tointeger(tonumber(list(options)[1] and list(options)[1].value))
+  if max and lun.number and lun.number >= max then
+    why.cause = fail.new("config", "LUN number %d is at or above Disk.MaxLUN (%d) of this host", lun.number, max)
+    return fail.hint(why, "esxcli system settings advanced set -o /Disk/MaxLUN -i %d", math.max(1024, lun.number + 1))
+  end
+  return fail.hint(why, "check the paths from %s to the array, and that its adapters are logged in", self.name)
+end
+
+--- Rescan until the host shows the LUN as a usable device. Raises not_found with what was found out.
+---@param lun lib.Lun
+---@param options { within_s: number, adapters: string[] }
+---@return table device
+function Host:discover(lun, options)
+  local until_s <const> = timer.now() + options.within_s
+  local rescan_s, pause_s = timer.now(), LOOK_FIRST_S
+  if self.job.dry_run then
+    self:rescan(options.adapters)
+    return { Device = lun.naa, Status = "on" }
+  end
+  while true do
+    local device <const> = self:device(lun.naa)
+    local status <const> = device and device.Status
+    if status == "on" or status == "degraded" then return device end
+    if timer.now() >= until_s then error(explain_absence(self, lun, options.within_s)) end
+    if device and GONE[status] then forget_detached(self, lun.naa) end
+    if timer.now() >= rescan_s then
+      self:rescan(options.adapters)
+      rescan_s, pause_s = timer.now() + RESCAN_EVERY_S, 0
+    end
+    self.job:waiting("%s is %s on %s", lun.naa, status or "not there yet", self.name)
+    timer.sleep(pause_s)
+    pause_s = math.min(math.max(2 * pause_s, LOOK_FIRST_S), LOOK_LONGEST_S)
+  end
+end
+
+--- What the host shows is the array's volume, and large enough, before any writer starts.
+---@param device table row of the device list
+---@param lun lib.Lun
+---@param bytes integer of the disk
+function Host:check_device(device, lun, bytes)
+  if device.Device and device.Device ~= lun.naa then
+    fail.raise("conflict", "%s shows %s where %s was asked for", self.name, device.Device, lun.naa)
+  end
+  local mib <const> = math.tointeger(tonumber(device.Size))
+  if mib and (mib + 1) * (1 << 20) <= bytes then
+    fail.raise("no_space", "%s shows %s with %d MiB, too small for %s", self.name, lun.naa, mib, words.size(bytes))
+  end
+end
+
+local function wait_off(self, naa)
+  local until_s <const> = timer.now() + OFF_WITHIN_S
+  local pause_s = LOOK_FIRST_S
+  while true do
+    local device <const> = self:device(naa)
+    if not device or GONE[device.Status] then return end
+    if timer.now() >= until_s then fail.raise("incomplete", "%s is still %s on %s", naa, device.Status, self.name) end
+    timer.sleep(pause_s)
+    pause_s = math.min(2 * pause_s, LOOK_LONGEST_S)
+  end
+end
+
+--- Stop all I/O to the device and forget it. Nothing to do when the host does not show it.
+function Host:detach(naa)
+  local device <const> = self:device(naa)
+  if not device then return end
+  if not GONE[device.Status] then
+    self:set_state("host.detach", naa, "storage core device set", { state = "off", device = naa })
+    wait_off(self, naa)
+  end
+  forget_detached(self, naa)
+end
+
+--- Drop dead paths after a LUN was taken away.
+---@param adapters string[]
+function Host:drop_paths(adapters)
+  for _, adapter in ipairs(adapters) do
+    self:set_state("host.drop_paths", adapter, "storage core adapter rescan", { type = "delete", adapter = adapter })
+  end
+end
+
+-- ---- the clone ----
+
+--- The wrapper on this host. Raises unsupported when there is none.
+---@return lib.Clones
+function Host:wrapper()
+  self.clones = self.clones or clones.open(self)
+  return self.clones
+end
+
+return M

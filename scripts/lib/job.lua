@@ -1,0 +1,253 @@
+--- A job: steps that people read, effects that are numbered, promises that undo them whatever happens.
+local codec <const> = require "lunalift.codec"
+local fail <const> = require "lib.fail"
+local log <const> = require "lunalift.log"
+local retry <const> = require "lib.retry"
+local task <const> = require "lunalift.task"
+local timer <const> = require "lunalift.timer"
+
+local M <const> = {}
+
+local EFFECT_TRIES <const> = 4
+local REFUSED_PAUSE_S <const> = 1
+local CLOSE_WITHIN_S <const> = 15
+
+---@class lib.Promise
+---@field n integer order
+---@field undo string name in lib.undo
+---@field args table plain data: what another process needs to undo it
+---@field about string for people: "LUN x mapped to y"
+
+---@class lib.Job
+---@field name string of the flow
+---@field id string
+---@field task_id string of the clone, chosen before anything is started
+---@field request table what the user asked for: flags and what was made of them
+---@field site lib.Site opens array, vCenter and Kubernetes once, on demand
+---@field report lib.Report
+---@field journal lib.Journal? where promises are kept; set by the flow once it knows the volume
+---@field dry_run boolean
+---@field promises lib.Promise[] open ones, oldest first
+---@field facts table what the flow found, for the result and the receipt
+local Job <const> = {}
+Job.__index = Job
+
+---@param options { name: string, request: table, site: lib.Site, report: lib.Report, dry_run: boolean? }
+---@return lib.Job
+function M.new(options)
+  local job <const> = setmetatable({
+    name = options.name,
+    id = codec.uuid(),
+    task_id = codec.uuid(),
+    request = options.request,
+    site = options.site,
+    report = options.report,
+    dry_run = options.dry_run or false,
+    promises = {},
+    facts = {},
+    effects = 0,
+    steps = {},
+    started_s = timer.now(),
+  }, Job)
+  job.site.job = job
+  return job
+end
+
+-- ---- steps ----
+
+---@param title string as the runbook says it
+function Job:step(title)
+  task.check()
+  self:end_step "done"
+  self.current = { title = title, began_s = timer.now(), found = "" }
+  self.report:step_begin(self.current)
+end
+
+--- What the step found, in the user's names; it ends the step's line.
+---@param fmt string
+function Job:found(fmt, ...) self.current.found = select("#", ...) == 0 and fmt or fmt:format(...) end
+
+---@param status "done"|"failed"
+function Job:end_step(status)
+  local step <const> = self.current
+  if not step then return end
+  step.status, step.seconds = status, timer.now() - step.began_s
+  self.steps[#self.steps + 1] = step
+  self.report:step_end(step)
+  self.current = nil
+end
+
+---@param progress lib.Progress
+function Job:progress(progress) self.report:progress(self.current, progress) end
+
+--- A clone's progress with bytes, rate and time left.
+---@param progress lib.CloneProgress
+---@param total_bytes integer
+---@param began_s number
+---@return lib.Progress
+function Job:pace(progress, total_bytes, began_s)
+  local elapsed_s <const> = timer.now() - began_s
+  local bytes <const> = total_bytes * progress.percent // 100
+  local rate <const> = elapsed_s > 0 and bytes / elapsed_s or 0
+  return {
+    percent = progress.percent,
+    bytes = bytes,
+    total_bytes = total_bytes,
+    rate = rate,
+    eta_s = rate > 0 and (total_bytes - bytes) / rate or nil,
+    offloaded = progress.offloaded,
+  }
+end
+
+---@param fmt string what nothing moves for
+function Job:waiting(fmt, ...) self.report:waiting(self.current or { title = self.name }, fmt:format(...)) end
+
+-- ---- effects ----
+
+--- One change of the outside world. `act` returns a value, or nil and the failure. An unanswered act is looked up with `look`, which returns the
+--- value if it did happen and nil if it did not; one that was refused before anything was done is sent again, as an effect of a new number.
+---@generic T
+---@param name string "array.map"
+---@param target string for people
+---@param act fun(): T?, Fail?
+---@param options? { standin: T?, look: (fun(): T?)? } standin is the result of a dry run
+---@return T
+function Job:effect(name, target, act, options)
+  options = options or {}
+  for try = 1, EFFECT_TRIES do
+    self.effects = self.effects + 1
+    self.report:effect { number = self.effects, name = name, target = target, dry = self.dry_run }
+    log.debug("effect", { number = self.effects, name = name, target = target, dry_run = self.dry_run })
+    if self.dry_run then return options.standin end
+    local value, why = act()
+    if value == nil and why and why.unanswered and options.look then value = options.look() end
+    if value ~= nil then return value end
+    local again <const> = why and (why.refused or (why.unanswered and options.look))
+    if not again or try == EFFECT_TRIES then error(why or fail.new("bug", "%s returned nothing", name)) end
+    timer.sleep(why.retry_after_s or REFUSED_PAUSE_S)
+  end
+end
+
+--- A question that may be asked again while the failure may pass.
+---@generic T
+---@param what string
+---@param ask fun(): T?, Fail?
+---@param within_s? number
+---@return T
+function Job:read(what, ask, within_s)
+  local value <const>, why <const> = retry.read(what, within_s or self.request.patience_s, ask)
+  if value == nil and why then error(why) end
+  return value
+end
+
+-- ---- promises ----
+
+function Job:save()
+  if self.dry_run or not self.journal then return end
+  self.journal:write { v = 1, job = self.id, flow = self.name, task = self.task_id, entries = self.promises }
+end
+
+--- Promise to undo what is about to be done. Journalled before this returns; settled by the runner, in reverse order, after any end.
+---@param undo string a name of lib.undo
+---@param args table plain data
+---@param about string for people, should it stay behind
+---@return lib.Promise
+function Job:promise(undo, args, about)
+  local last <const> = self.promises[#self.promises]
+  local promise <const> = { n = last and last.n + 1 or 1, undo = undo, args = args, about = about }
+  self.promises[#self.promises + 1] = promise
+  self:save()
+  return promise
+end
+
+--- Nothing was made after all, or what was made has ended: there is nothing to undo.
+---@param promise lib.Promise
+function Job:withdraw(promise)
+  for i, open in ipairs(self.promises) do
+    if open == promise then
+      table.remove(self.promises, i)
+      self:save()
+      return
+    end
+  end
+end
+
+--- The promise's arguments became better known.
+---@param promise lib.Promise
+---@param args table
+function Job:amend(promise, args)
+  for key, value in pairs(args) do
+    promise.args[key] = value
+  end
+  self:save()
+end
+
+local function settle_one(self, promise)
+  local undos <const> = require "lib.undo"
+  local undo <const> = undos[promise.undo] or fail.raise("bug", "nobody knows how to undo %s", promise.undo)
+  local child <const> = task.shield(undo.within_s, undo.run, self, promise.args)
+  local _, why <const> = child:join()
+  return why, undo.barrier
+end
+
+--- Undo what is promised, last first. What cannot be undone stays in the journal; a barrier (a writer that may live) keeps all before it.
+---@return { promise: lib.Promise, why: Fail }[] left
+function Job:settle()
+  local left <const> = {}
+  for i = #self.promises, 1, -1 do
+    local promise <const> = self.promises[i]
+    local why <const>, barrier <const> = settle_one(self, promise)
+    if not why then
+      self:withdraw(promise)
+    else
+      log.warn("not undone", { undo = promise.undo, about = promise.about, why = fail.text(why) })
+      left[#left + 1] = { promise = promise, why = why }
+      if barrier then
+        for j = i - 1, 1, -1 do
+          left[#left + 1] = { promise = self.promises[j], why = why }
+        end
+        break
+      end
+    end
+  end
+  if #self.promises == 0 and self.journal and not self.dry_run then self.journal:clear() end
+  return left
+end
+
+-- ---- running ----
+
+local function settle_and_close(self)
+  if self.dry_run then return {} end
+  if #self.promises > 0 then self:step "leave nothing behind" end
+  local left <const> = self:settle()
+  local undone <const> = self.current and self.undone
+  if undone then self:found(table.concat(undone, ", ")) end
+  self:end_step(#left == 0 and "done" or "failed")
+  return left
+end
+
+--- Run the flow in a task of its own, so that a cancel ends it and nothing else; then settle, in this one.
+---@param flow fun(job: lib.Job)
+---@return Fail? why nil when it is done
+---@return { promise: lib.Promise, why: Fail }[] left
+function Job:run(flow)
+  self.undone = {}
+  self.flow_task = task.spawn(flow, self)
+  if self.cancelled_by then self.flow_task:cancel(self.cancelled_by) end
+  local _, why <const> = self.flow_task:wait()
+  if why and self.current then why.step = why.step or self.current.title end
+  self:end_step(why and "failed" or "done")
+  local left <const> = settle_and_close(self)
+  task.shield(CLOSE_WITHIN_S, function() self.site:close() end):join()
+  return why and fail.of(why) or nil, left
+end
+
+---@param reason string
+function Job:cancel(reason)
+  self.cancelled_by = reason
+  if self.flow_task then self.flow_task:cancel(reason) end
+end
+
+M.METHODS = Job
+
+return M

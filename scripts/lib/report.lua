@@ -1,0 +1,221 @@
+--- What the user sees of a job: a line a step and a bar on a terminal, plain lines off it, one JSON object a line for machines.
+local console <const> = require "lunalift.console"
+local fail <const> = require "lib.fail"
+local json <const> = require "lunalift.json"
+local timer <const> = require "lunalift.timer"
+local words <const> = require "lib.words"
+
+local M <const> = {}
+
+local REDRAW_EVERY_S <const> = 0.2
+local LINE_EVERY_S <const> = 10
+local LINE_EVERY_PERCENT <const> = 5
+local TITLE_WIDTH <const> = 28
+local BAR_WIDTH <const> = 24
+
+---@class lib.Progress
+---@field percent integer 0 … 100
+---@field bytes integer
+---@field total_bytes integer
+---@field rate number bytes a second
+---@field eta_s? number
+---@field offloaded? boolean nil while unknown
+
+local function progress_text(p)
+  local parts <const> =
+    { ("%3d %%"):format(p.percent), ("%s of %s"):format(words.size(p.bytes), words.size(p.total_bytes)) }
+  if p.rate > 0 then parts[#parts + 1] = words.size(p.rate) .. "/s" end
+  if p.eta_s then parts[#parts + 1] = words.span(p.eta_s) .. " left" end
+  if p.offloaded ~= nil then parts[#parts + 1] = words.offload(p.offloaded) end
+  return table.concat(parts, "   ")
+end
+
+--- The lines that tell a failure: error, why, fix, left, more.
+---@param why Fail
+---@param left? string[]
+---@return string
+function M.failure_text(why, left)
+  local lines <const> = { "error: " .. why.message }
+  local cause = why.cause
+  while cause do
+    lines[#lines + 1] = "  why   " .. cause.message
+    cause = cause.cause
+  end
+  if why.hint then lines[#lines + 1] = "  fix   " .. why.hint end
+  for _, item in ipairs(left or {}) do
+    lines[#lines + 1] = "  left  " .. item
+  end
+  return table.concat(lines, "\n") .. "\n"
+end
+
+-- ---- a terminal: the line in progress is redrawn ----
+
+local Terminal <const> = {}
+Terminal.__index = Terminal
+
+local function terminal()
+  local utf8_ok <const> = console.is_utf8()
+  local marks <const> = utf8_ok and { done = "✓", failed = "✗", now = "▸", full = "█", half = "▌" }
+    or { done = "+", failed = "x", now = ">", full = "#", half = "#" }
+  return setmetatable({ marks = marks, drawn_s = 0, width = console.width() }, Terminal)
+end
+
+local function clip(text, width)
+  local cut <const> = utf8.offset(text, width + 1)
+  return cut and text:sub(1, cut - 1) or text
+end
+
+function Terminal:draw(text) console.out("\r\27[K" .. clip("  " .. text, self.width - 1)) end
+
+function Terminal:title(text) console.out(text .. "\n") end
+
+function Terminal:step_begin(step) self:draw(("%s %s"):format(self.marks.now, step.title)) end
+
+function Terminal:step_end(step)
+  local mark <const> = self.marks[step.status]
+  local pad <const> = (" "):rep(math.max(1, TITLE_WIDTH - (utf8.len(step.title) or #step.title)))
+  console.out(("\r\27[K  %s %s%s%6.1f s   %s\n"):format(mark, step.title, pad, step.seconds, step.found))
+end
+
+function Terminal:progress(step, p)
+  local now <const> = timer.now()
+  if now - self.drawn_s < REDRAW_EVERY_S and p.percent < 100 then return end
+  self.drawn_s = now
+  local cells <const> = p.percent * BAR_WIDTH / 100
+  local bar <const> = self.marks.full:rep(math.floor(cells)) .. (cells % 1 >= 0.5 and self.marks.half or "")
+  local blanks <const> = (" "):rep(BAR_WIDTH - (utf8.len(bar) or #bar))
+  self:draw(("%s %-8s %s%s %s"):format(self.marks.now, step.title, bar, blanks, progress_text(p)))
+end
+
+function Terminal:waiting(step, text) self:draw(("%s %s: %s"):format(self.marks.now, step.title, text)) end
+
+function Terminal:effect(e)
+  if e.dry then console.out(("\r\27[K  %3d  %-20s %s\n"):format(e.number, e.name, e.target)) end
+end
+
+function Terminal:finished(result)
+  if result.ok then
+    console.out(result.text .. "\n")
+  else
+    console.out "\r\27[K"
+    console.err(M.failure_text(result.why, result.left))
+  end
+end
+
+-- ---- off a terminal: lines with time stamps, key=value at the end ----
+
+local Lines <const> = {}
+Lines.__index = Lines
+
+local function lines() return setmetatable({ said_s = -LINE_EVERY_S, said_percent = -LINE_EVERY_PERCENT }, Lines) end
+
+local function say(fmt, ...) console.out(("%s %s\n"):format(timer.iso():gsub("%.%d+", ""), fmt:format(...))) end
+
+function Lines:title(text) say("%s", text) end
+
+function Lines:step_begin() end
+
+function Lines:step_end(step)
+  say(
+    "%s: %s status=%s seconds=%.1f",
+    step.title,
+    step.found ~= "" and step.found or step.status,
+    step.status,
+    step.seconds
+  )
+end
+
+function Lines:progress(step, p)
+  local now <const> = timer.now()
+  if now - self.said_s < LINE_EVERY_S and p.percent - self.said_percent < LINE_EVERY_PERCENT then return end
+  self.said_s, self.said_percent = now, p.percent
+  local eta <const> = p.eta_s and (" eta_s=%d"):format(p.eta_s) or ""
+  say("%s: %s percent=%d bytes=%d rate=%d%s", step.title, progress_text(p), p.percent, p.bytes, p.rate, eta)
+end
+
+function Lines:waiting(step, text) say("%s: %s status=waiting", step.title, text) end
+
+function Lines:effect(e)
+  if e.dry then say("would do %s %s effect=%d", e.name, e.target, e.number) end
+end
+
+function Lines:finished(result)
+  if result.ok then say("%s status=done seconds=%.1f", result.text, result.seconds) end
+  if not result.ok then console.err(M.failure_text(result.why, result.left)) end
+end
+
+-- ---- for machines ----
+
+local Json <const> = {}
+Json.__index = Json
+
+local function emit(event, fields)
+  local object <const> = { event = event, time = timer.iso() }
+  for key, value in pairs(fields) do
+    object[key] = value
+  end
+  console.out(json.encode(object) .. "\n")
+end
+
+function Json:title(text) emit("start", { text = text }) end
+function Json:step_begin(step) emit("step", { name = step.title, status = "running" }) end
+
+function Json:step_end(step)
+  emit("step", { name = step.title, status = step.status, seconds = step.seconds, found = step.found })
+end
+
+function Json:progress(step, p)
+  emit("progress", {
+    step = step.title,
+    percent = p.percent,
+    bytes = p.bytes,
+    total_bytes = p.total_bytes,
+    rate = math.floor(p.rate),
+    eta_s = p.eta_s,
+    offloaded = p.offloaded,
+  })
+end
+
+function Json:waiting(step, text) emit("waiting", { step = step.title, text = text }) end
+
+function Json:effect(e) emit("effect", { number = e.number, name = e.name, target = e.target, dry_run = e.dry }) end
+
+local function failure_fields(why)
+  if not why then return nil end
+  return { kind = why.kind, message = why.message, hint = why.hint, step = why.step, cause = failure_fields(why.cause) }
+end
+
+function Json:finished(result)
+  emit("result", {
+    status = result.ok and "done" or "failed",
+    text = result.text,
+    seconds = result.seconds,
+    failure = failure_fields(result.why),
+    left = json.array(result.left or {}),
+  })
+end
+
+-- ---- quiet: nothing but errors ----
+
+local Quiet <const> = {}
+Quiet.__index = function(_, name)
+  return rawget(Quiet, name) or function() end
+end
+
+function Quiet.finished(_, result)
+  if not result.ok then console.err(M.failure_text(result.why, result.left)) end
+end
+
+local STYLES <const> = { text = nil, json = Json, quiet = Quiet }
+
+--- style "text" chooses between terminal and lines by what standard output is.
+---@param style "text"|"json"|"quiet"
+---@return lib.Report
+function M.new(style)
+  local chosen <const> = STYLES[style]
+  if chosen then return setmetatable({}, chosen) end
+  if style ~= "text" then fail.raise("bug", "no report style %s", style) end
+  return console.is_terminal() and terminal() or lines()
+end
+
+return M

@@ -1,0 +1,58 @@
+--- The peers of a job: vCenter, array, Kubernetes; each opened once, when first needed, and closed at the end.
+local arrays <const> = require "lib.arrays"
+local fail <const> = require "lib.fail"
+local kube <const> = require "lunalift.kube"
+local log <const> = require "lunalift.log"
+local task <const> = require "lunalift.task"
+local vcenter <const> = require "lib.vcenter"
+
+local M <const> = {}
+
+---@class lib.Site
+---@field job lib.Job
+local Site <const> = {}
+Site.__index = Site
+
+---@class lib.SiteConf
+---@field vcenter { host: string, username: string, password: Secret, tls: Trust }
+---@field array { vendor: string, hostname: string, username: string?, password: Secret?, token: Secret?, tls: Trust }
+---@field kube { kubeconfig: string?, master: string? }
+
+---@param conf lib.SiteConf
+---@return lib.Site
+function M.new(conf) return setmetatable({ conf = conf, mutex = task.mutex(), opened = {} }, Site) end
+
+local function once(self, name, open)
+  local _lock <close> = self.mutex:lock()
+  self.opened[name] = self.opened[name] or open()
+  return self.opened[name]
+end
+
+---@return lib.Vcenter
+function Site:vcenter()
+  return once(self, "vcenter", function() return vcenter.open(self.job, self.conf.vcenter) end)
+end
+
+---@return lib.Array
+function Site:array()
+  return once(self, "array", function() return arrays.open(self.job, self.conf.array.vendor, self.conf.array) end)
+end
+
+---@return Kube
+function Site:kube()
+  return once(self, "kube", function() return assert(kube.open(self.conf.kube)) end)
+end
+
+--- Log out everywhere. What cannot be closed is only logged.
+function Site:close()
+  for _, name in ipairs { "array", "vcenter" } do
+    local peer <const> = self.opened[name]
+    if peer then
+      local ok <const>, why <const> = pcall(peer.close, peer)
+      if not ok then log.info("not logged out", { peer = name, why = fail.text(why) }) end
+    end
+  end
+  self.opened = {}
+end
+
+return M

@@ -1,0 +1,211 @@
+--- The vCenter as flows see it: virtual machines with their disks, and hosts.
+local fail <const> = require "lib.fail"
+local hosts <const> = require "lib.hosts"
+local vsphere <const> = require "lunalift.vsphere"
+
+local M <const> = {}
+
+local list <const> = vsphere.list
+
+---@class lib.Vcenter
+---@field session Vsphere
+---@field about table name, version, build of the server
+local Vcenter <const> = {}
+Vcenter.__index = Vcenter
+
+local VM_PATHS <const> =
+  { "name", "runtime.host", "runtime.connectionState", "runtime.powerState", "config.hardware.device", "snapshot" }
+local DATASTORE_PATHS <const> = { "name", "info", "summary.type", "summary.accessible" }
+
+---@param job lib.Job
+---@param conf { host: string, username: string, password: Secret, tls: Trust }
+---@return lib.Vcenter
+function M.open(job, conf)
+  local session <const> =
+    vsphere.open { host = conf.host, username = conf.username, password = conf.password, tls = conf.tls }
+  local content <const> = job:read("log in to " .. conf.host, function() return session:login() end)
+  return setmetatable(
+    { job = job, session = session, about = content.about, content = content, where = conf.host },
+    Vcenter
+  )
+end
+
+function Vcenter:close() self.session:logout() end
+
+function Vcenter:retrieve(what, spec)
+  return self.job:read(what, function() return self.session:retrieve(spec) end)
+end
+
+--- Call on the vCenter that only reads.
+function Vcenter:ask(method, ref, args)
+  return self.job:read(method, function()
+    local value <const>, why <const> = self.session:call(method, ref, args)
+    if why then return nil, why end
+    return value == nil and false or value
+  end)
+end
+
+-- ---- finding ----
+
+--- Morefs of that name: for users who give a name instead of vm-123.
+local function find_by_name(self, kind, name)
+  local view <const> = self:ask("CreateContainerView", "viewManager", {
+    { "container", self.content.rootFolder },
+    { "type", kind },
+    { "recursive", true },
+  })
+  local found <const> = self:retrieve(kind .. " names", {
+    objects = { view },
+    select = { { type = "ContainerView", path = "view" } },
+    props = { [kind] = { "name" } },
+  })
+  self.session:call("DestroyView", view, {})
+  local refs <const> = {}
+  for _, object in ipairs(found) do
+    if object.props.name == name then refs[#refs + 1] = object.ref end
+  end
+  return refs
+end
+
+--- A moref from "vm-123" or from a name that one object bears.
+local function resolve(self, kind, pattern, text, what)
+  if text:find(pattern) then return { type = kind, id = text } end
+  local refs <const> = find_by_name(self, kind, text)
+  if #refs == 1 then return refs[1] end
+  if #refs == 0 then fail.raise("not_found", "no %s '%s' in %s", what, text, self.where) end
+  local why <const> = fail.new("config", "%d %ss are called '%s'", #refs, what, text)
+  error(fail.hint(why, "give the id, such as %s", refs[1].id))
+end
+
+-- ---- virtual machines ----
+
+---@class lib.Disk
+---@field path string "[ds] web/web.vmdk": the file of the chain that was asked for
+---@field top string the file that the VM writes to now
+---@field backing string VirtualDiskFlatVer2BackingInfo, …
+---@field capacity_bytes integer
+---@field key integer
+---@field datastore Moref
+
+---@class lib.Vm
+---@field ref Moref
+---@field name string
+---@field host Moref
+---@field power string
+---@field has_snapshots boolean
+---@field devices table[]
+---@field datastores table<string, { ref: Moref, name: string, type: string, extents: string[] }>
+
+local function read_datastore(object)
+  local extents <const> = {}
+  local vmfs <const> = object.props.info and object.props.info.vmfs
+  for _, extent in ipairs(vmfs and list(vmfs.extent) or {}) do
+    extents[#extents + 1] = extent.diskName
+  end
+  return {
+    ref = object.ref,
+    name = object.props.name,
+    type = object.props["summary.type"] or "unknown",
+    extents = extents,
+  }
+end
+
+local function read_vm(object, datastores)
+  return {
+    ref = object.ref,
+    name = object.props.name,
+    host = object.props["runtime.host"],
+    power = object.props["runtime.powerState"],
+    has_snapshots = object.props.snapshot ~= nil,
+    devices = list(object.props["config.hardware.device"]),
+    datastores = datastores,
+  }
+end
+
+--- A VM with its disks and datastores, in one call.
+---@param text string id or name
+---@return lib.Vm
+function Vcenter:vm(text)
+  local ref <const> = resolve(self, "VirtualMachine", "^vm%-%d+$", text, "virtual machine")
+  local found <const> = self:retrieve("VM " .. text, {
+    objects = { ref },
+    select = { { type = "VirtualMachine", path = "datastore" } },
+    props = { VirtualMachine = VM_PATHS, Datastore = DATASTORE_PATHS },
+  })
+  local vm
+  local datastores <const> = {}
+  for _, object in ipairs(found) do
+    if object.ref.type == "Datastore" then
+      local datastore <const> = read_datastore(object)
+      datastores[datastore.name] = datastore
+    else
+      vm = object
+    end
+  end
+  if not vm then
+    local why <const> = fail.new("not_found", "no virtual machine %s in %s", text, self.where)
+    error(fail.hint(why, "check --source-vm-id; it is the VM's id, such as vm-123, or its name"))
+  end
+  return read_vm(vm, datastores)
+end
+
+local function same_path(a, b) return a:gsub("/+", "/") == b:gsub("/+", "/") end
+
+-- The backing, or one of its parents, whose file is `path`.
+local function backing_of(backing, path)
+  while backing do
+    if backing.fileName and same_path(backing.fileName, path) then return backing end
+    backing = backing.parent
+  end
+end
+
+local function capacity_of(device)
+  local bytes <const> = math.tointeger(tonumber(device.capacityInBytes))
+  return bytes or math.tointeger(tonumber(device.capacityInKB)) * 1024
+end
+
+--- The disk with exactly that file, anywhere in its snapshot chain.
+---@param vm lib.Vm
+---@param vmdk lib.VmdkPath
+---@return lib.Disk
+function Vcenter:disk(vm, vmdk)
+  local seen <const> = {}
+  for _, device in ipairs(vm.devices) do
+    if device._type == "VirtualDisk" and device.backing then
+      local backing <const> = backing_of(device.backing, vmdk.text)
+      seen[#seen + 1] = device.backing.fileName or device.backing._type
+      if backing then
+        return {
+          path = vmdk.text,
+          top = device.backing.fileName,
+          backing = device.backing._type,
+          capacity_bytes = capacity_of(device),
+          key = device.key,
+          datastore = backing.datastore,
+        }
+      end
+    end
+  end
+  local why <const> = fail.new("not_found", "virtual machine %s has no disk %s", vm.name, vmdk.text)
+  error(fail.hint(why, "its disks are %s", #seen > 0 and table.concat(seen, ", ") or "none"))
+end
+
+-- ---- hosts ----
+
+--- The host that runs the clone: by id or name if given, else where the VM is.
+---@param vm lib.Vm
+---@param text? string
+---@return lib.Host
+function Vcenter:host(vm, text)
+  local ref = vm.host
+  if text and text ~= "" then ref = resolve(self, "HostSystem", "^host%-%d+$", text, "host") end
+  if not ref then fail.raise("unsupported", "virtual machine %s is on no host now (is it disconnected?)", vm.name) end
+  return hosts.open(self, ref)
+end
+
+--- The same host again, from what a promise kept of it.
+---@param ref Moref
+---@return lib.Host
+function Vcenter:host_again(ref) return hosts.open(self, ref) end
+
+return M

@@ -1,0 +1,90 @@
+--- From the claim that the user names to the PersistentVolume behind it.
+local codec <const> = require "lunalift.codec"
+local fail <const> = require "lib.fail"
+local timer <const> = require "lunalift.timer"
+
+local M <const> = {}
+
+local BIND_PAUSE_S <const> = 1
+
+---@class lib.Volume
+---@field name string
+---@field handle string
+---@field driver string
+---@field attributes table<string, string>
+---@field claim { name: string, namespace: string, uid: string }
+
+local function claim_path(namespace, name)
+  return ("/api/v1/namespaces/%s/persistentvolumeclaims/%s"):format(codec.percent(namespace), codec.percent(name))
+end
+
+local function get_claim(job, kube, namespace, name)
+  return job:read("claim " .. name, function() return kube:get(claim_path(namespace, name)) end)
+end
+
+-- The name of the bound volume: the claim's own, else that of the scratch claim that a populator controller makes for it.
+local function bound_volume(job, kube, claim)
+  local namespace <const> = claim.metadata.namespace
+  if claim.spec.volumeName and claim.spec.volumeName ~= "" then return claim.spec.volumeName end
+  local ok <const>, prime <const> = pcall(get_claim, job, kube, namespace, "prime-" .. claim.metadata.uid)
+  if not ok then
+    if fail.is(prime, "not_found") then return nil end
+    error(prime)
+  end
+  local name <const> = prime.spec.volumeName
+  return name ~= "" and name or nil
+end
+
+local function wait_bound(job, kube, claim, within_s)
+  local until_s <const> = timer.now() + within_s
+  while true do
+    local name <const> = bound_volume(job, kube, claim)
+    if name then return name end
+    if timer.now() >= until_s then
+      local why <const> =
+        fail.new("config", "claim %s/%s is not bound to a volume", claim.metadata.namespace, claim.metadata.name)
+      error(
+        fail.hint(why, "see why with: kubectl -n %s describe pvc %s", claim.metadata.namespace, claim.metadata.name)
+      )
+    end
+    job:waiting("claim %s is not bound yet", claim.metadata.name)
+    timer.sleep(BIND_PAUSE_S)
+  end
+end
+
+--- Raises not_found for a missing claim, config for an unbound or non-CSI one.
+---@param job lib.Job
+---@param kube Kube
+---@param namespace string
+---@param name string
+---@return lib.Volume
+function M.of_claim(job, kube, namespace, name)
+  local ok <const>, claim <const> = pcall(get_claim, job, kube, namespace, name)
+  if not ok then
+    local why <const> = fail.wrap(claim, "claim %s/%s cannot be read", namespace, name)
+    if why.kind == "not_found" then
+      why.message = ("there is no claim %s in namespace %s"):format(name, namespace)
+      fail.hint(why, "check --owner-name and --target-namespace")
+    end
+    error(why)
+  end
+  local volume_name <const> = wait_bound(job, kube, claim, job.request.bind_within_s)
+  local volume <const> = job:read(
+    "volume " .. volume_name,
+    function() return kube:get("/api/v1/persistentvolumes/" .. codec.percent(volume_name)) end
+  )
+  local csi <const> = volume.spec.csi
+  if not csi then
+    local why <const> = fail.new("config", "volume %s of claim %s was not made by a CSI driver", volume_name, name)
+    error(fail.hint(why, "only volumes of the storage array's CSI driver can be filled inside the array"))
+  end
+  return {
+    name = volume_name,
+    handle = csi.volumeHandle,
+    driver = csi.driver,
+    attributes = csi.volumeAttributes or {},
+    claim = { name = name, namespace = namespace, uid = claim.metadata.uid },
+  }
+end
+
+return M
