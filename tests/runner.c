@@ -11,13 +11,14 @@ int main(int argc, char **argv)
     struct runtime runtime = {0};
     const char *level = getenv("LUNALIFT_LOG");
     signal(SIGPIPE, SIG_IGN);
+    setenv("LUA_PATH", LUNALIFT_SOURCE_DIR "/tests/?.lua;" LUNALIFT_SOURCE_DIR "/tests/spec/?.lua;;", 1);
     runtime.layers[0] = LUNALIFT_SOURCE_DIR "/scripts";
     if (!runtime_init(&runtime, level != NULL ? LIFT_LOG_DEBUG : LIFT_LOG_ERROR, false, STATE_TEST,
                       &err)) {
         fprintf(stderr, "error: %s\n", err.text);
         return EXIT_FAILURE;
     }
-    int code = runtime_run(&runtime, "runner", "main", argc - 1, argv + 1);
+    int code = runtime_run(&runtime, "support.runner", "main", argc - 1, argv + 1);
     runtime_fini(&runtime);
     return code;
 }
