@@ -7,11 +7,12 @@
 struct lift_kube;
 
 /*
- * kubeconfig: a path (exec plugins are refused), else KUBECONFIG's value given by the caller, else
+ * kubeconfig: a path (exec plugins are refused), or KUBECONFIG's value given by the caller, else
  * NULL for in-cluster: KUBERNETES_SERVICE_HOST/PORT and the service account's token, ca.crt and
  * namespace below `sa_dir`
  * (/var/run/secrets/kubernetes.io/serviceaccount), the token being read again when it is older than
- * a minute. master overrides the server's address.
+ * a minute. master overrides the server's address; outside a cluster
+ * and without a kubeconfig it is used as it is, without credentials.
  */
 struct lift_kube_spec {
     const char *kubeconfig;
@@ -19,6 +20,7 @@ struct lift_kube_spec {
     const char *master;
     const char *sa_dir;
     const char *service_host, *service_port;
+    uint32_t token_max_age_ms; /* of a token that came from a file; 0: 60 000 */
 };
 
 LIFT_NODISCARD struct lift_kube *
