@@ -1,0 +1,296 @@
+--- The built-in esxcli commands that storage work needs, with the fields and the manners of the real ones.
+local esxi <const> = require "lab.esxi"
+
+local function param(name, short, help, required)
+  return { name = name, wire = (name:gsub("%-", "")), short = short, help = help, required = required or false }
+end
+
+local function fault(...) return { fault = "CLIFault", lines = { ... } } end
+
+local function no_device(naa) return fault("Unable to find device with name " .. tostring(naa)) end
+
+local BYTES_PER_MIB <const> = 1048576
+
+local function device_row(naa, device)
+  local lun <const> = device.lun
+  return {
+    { "AttachedFilters", "" },
+    { "DevfsPath", "/vmfs/devices/disks/" .. naa },
+    { "Device", naa },
+    { "DeviceMaxQueueDepth", 128 },
+    { "DeviceType", "Direct-Access" },
+    { "DisplayName", ("%s Disk (%s)"):format(lun.vendor, naa) },
+    { "DriveType", "unknown" },
+    { "HasSettableDisplayName", true },
+    { "IsBootDevice", false },
+    { "IsLocal", false },
+    { "IsOffline", device.status ~= "on" },
+    { "IsPerenniallyReserved", false },
+    { "IsPseudo", false },
+    { "IsRDMCapable", true },
+    { "IsRemovable", false },
+    { "IsSSD", false },
+    { "IsSharedClusterwide", true },
+    { "IsVVOLPE", false },
+    { "Model", lun.model },
+    { "MultipathPlugin", "NMP" },
+    { "NoofoutstandingIOswithcompetingworlds", 32 },
+    { "OtherUIDs", "vml." .. esxi.uuid(device) },
+    { "Revision", "9141" },
+    { "SCSILevel", 5 },
+    { "Size", lun.size_bytes // BYTES_PER_MIB },
+    { "Status", device.status },
+    { "ThinProvisioningStatus", "yes" },
+    { "VAAIStatus", "supported" },
+    { "Vendor", lun.vendor },
+  }
+end
+
+--- The devices that a command is about: the one named, or all.
+local function chosen(host, naa)
+  if not naa then return host:device_names() end
+  return host.devices[naa] and { naa } or nil
+end
+
+local function each_device(host, naa, make)
+  local names <const> = chosen(host, naa)
+  if not names then return no_device(naa) end
+  local rows <const> = {}
+  for _, name in ipairs(names) do
+    rows[#rows + 1] = make(name, host.devices[name])
+  end
+  return { rows = rows }
+end
+
+local function device_list(host, args) return each_device(host, args.device, device_row) end
+
+local function vaai_status(host, args)
+  return each_device(
+    host,
+    args.device,
+    function(naa)
+      return {
+        { "Device", naa },
+        { "VAAIPluginName", "" },
+        { "ATSStatus", "supported" },
+        { "CloneStatus", "supported" },
+        { "ZeroStatus", "supported" },
+        { "DeleteStatus", "supported" },
+      }
+    end
+  )
+end
+
+local BUSY <const> = "Unable to set device's status. Error was: Unable to complete Sysinfo operation.  "
+  .. "Please see the VMkernel log file for more details.: Sysinfo error: BusySee VMkernel log for details."
+
+local function device_set(host, args)
+  if args.state and args.state ~= "on" and args.state ~= "off" then return fault("Invalid state: " .. args.state) end
+  if not args.state then return host.devices[args.device] and {} or no_device(args.device) end
+  local _done <const>, why <const> = host:set_state(args.device, args.state)
+  if why == "not_found" then return no_device(args.device) end
+  if why == "busy" then return fault("Unable to set state of device " .. args.device, BUSY) end
+  return {}
+end
+
+local function detached_list(host, args)
+  local rows <const> = {}
+  for naa in pairs(host.detached) do
+    if not args.device or args.device == naa then rows[#rows + 1] = { { "DeviceUID", naa }, { "State", "off" } } end
+  end
+  if args.device and #rows == 0 then return no_device(args.device) end
+  table.sort(rows, function(a, b) return a[1][2] < b[1][2] end)
+  return { rows = rows }
+end
+
+local function detached_remove(host, args)
+  if args.device and not host:forget_detached(args.device) then return no_device(args.device) end
+  return {}
+end
+
+local DESCRIPTIONS <const> =
+  { iscsi = "iSCSI Software Adapter", fc = "QLogic 32Gb 2-port FC", block = "Smart Array P408i-a" }
+
+local function adapter_list(host)
+  local rows <const> = {}
+  for _, hba in ipairs(host.hbas) do
+    rows[#rows + 1] = {
+      { "Capabilities", "Second Level Lun ID" },
+      { "Description", DESCRIPTIONS[hba.kind] },
+      { "Driver", hba.driver },
+      { "HBAName", hba.device },
+      { "LinkState", hba.kind == "block" and "link-n/a" or "online" },
+      { "UID", esxi.uid(hba) },
+    }
+  end
+  return { rows = rows }
+end
+
+local MODES <const> = { add = "add", delete = "delete", update = "update", all = "all" }
+
+local function rescan(host, args)
+  local mode <const> = MODES[args.type or "all"]
+  if not mode then return fault("Invalid rescan type: " .. args.type) end
+  if not args.adapter and args.all ~= "1" and args.all ~= "true" then
+    return fault "Must specify either an adapter or all adapters"
+  end
+  if not host:rescan(mode, args.adapter) then return fault("Invalid adapter: " .. args.adapter, "Unable to rescan") end
+  return {}
+end
+
+local function iscsi_list(host, args)
+  local rows <const> = {}
+  for _, hba in ipairs(host.hbas) do
+    if hba.kind == "iscsi" and (not args.adapter or args.adapter == hba.device) then
+      rows[#rows + 1] = {
+        { "Adapter", hba.device },
+        { "Description", DESCRIPTIONS.iscsi },
+        { "Driver", hba.driver },
+        { "State", "online" },
+        { "UID", hba.iqn },
+      }
+    end
+  end
+  return { rows = rows }
+end
+
+local function version(host)
+  return {
+    row = {
+      { "Build", "Releasebuild-24022510" },
+      { "Patch", "35" },
+      { "Product", "VMware ESXi" },
+      { "Update", "3" },
+      { "Version", host.version or "8.0.3" },
+    },
+  }
+end
+
+local function vib_row(vib)
+  return {
+    { "AcceptanceLevel", vib.acceptance },
+    { "ID", ("%s_bootbank_%s_%s"):format(vib.vendor, vib.name, vib.version) },
+    { "InstallDate", "2026-01-31" },
+    { "Name", vib.name },
+    { "Status", "" },
+    { "Vendor", vib.vendor },
+    { "Version", vib.version },
+  }
+end
+
+local function vib_list(host)
+  local rows <const> = {}
+  for _, vib in ipairs(host.vibs) do
+    rows[#rows + 1] = vib_row(vib)
+  end
+  return { rows = rows }
+end
+
+local function vib_get(host, args)
+  for _, vib in ipairs(host.vibs) do
+    if vib.name == args.vibname then return { rows = { vib_row(vib) } } end
+  end
+  return fault(
+    "[NoMatchError]",
+    "No VIB matching VIB search specification '" .. tostring(args.vibname) .. "'.",
+    "id=" .. tostring(args.vibname)
+  )
+end
+
+local function setting_row(key, value)
+  local path <const> = "/" .. key:gsub("%.", "/")
+  local is_text <const> = type(value) == "string"
+  return {
+    { "DefaultIntValue", is_text and "" or value },
+    { "DefaultStringValue", "" },
+    { "Description", "" },
+    { "HostSpecific", false },
+    { "IntValue", is_text and "" or value },
+    { "MaxValue", "" },
+    { "MinValue", "" },
+    { "Path", path },
+    { "StringValue", is_text and value or "" },
+    { "Type", is_text and "string" or "integer" },
+  }
+end
+
+local function settings_list(host, args)
+  local keys <const>, rows <const> = {}, {}
+  for key in pairs(host.options) do
+    if not args.option or args.option == "/" .. key:gsub("%.", "/") then keys[#keys + 1] = key end
+  end
+  if args.option and #keys == 0 then return fault "Unable to find option" end
+  table.sort(keys)
+  for i, key in ipairs(keys) do
+    rows[i] = setting_row(key, host.options[key])
+  end
+  return { rows = rows }
+end
+
+local DEVICE <const> = param("device", "d", "Device to act upon", false)
+local DEVICE_NEEDED <const> = param("device", "d", "Device to act upon", true)
+
+local function command(words, type, help, params, run)
+  local list <const> = {}
+  for word in words:gmatch "%S+" do
+    list[#list + 1] = word
+  end
+  return { words = list, type = "VimEsxCLI" .. table.concat(list) .. type, help = help, params = params, run = run }
+end
+
+---@type lab.CliCommand[]
+return {
+  command("storage core device list", "ScsiDevice", "List the devices", { DEVICE }, device_list),
+  command("storage core device set", "", "Set the state or name of a device", {
+    DEVICE_NEEDED,
+    param("state", nil, "off detaches, on attaches"),
+    param("name", "n", "New display name"),
+    param("no-persist", nil, "Only until the next boot"),
+  }, device_set),
+  command(
+    "storage core device detached list",
+    "ScsiDetachedDeviceListMap",
+    "List detached devices",
+    { DEVICE },
+    detached_list
+  ),
+  command(
+    "storage core device detached remove",
+    "",
+    "Forget a detached device",
+    { DEVICE, param("all", "a", "All") },
+    detached_remove
+  ),
+  command("storage core device vaai status get", "VAAIStatus", "VAAI status of devices", { DEVICE }, vaai_status),
+  command("storage core adapter list", "ScsiAdapter", "List the adapters", {}, adapter_list),
+  command("storage core adapter rescan", "", "Rescan adapters", {
+    param("adapter", "A", "One adapter"),
+    param("all", "a", "All adapters"),
+    param("type", "t", "add, delete, update or all"),
+    param("skip-claim", "S", "Do not claim new devices"),
+    param("skip-fs-scan", "F", "Do not look for file systems"),
+  }, rescan),
+  command(
+    "iscsi adapter list",
+    "iScsiAdapter",
+    "List iSCSI adapters",
+    { param("adapter", "A", "One adapter") },
+    iscsi_list
+  ),
+  command(
+    "software vib list",
+    "VIBSummaryExt",
+    "List VIBs",
+    { param("rebooting-image", nil, "Of the next boot") },
+    vib_list
+  ),
+  command("software vib get", "VIBExt", "Details of VIBs", { param("vibname", "n", "Name") }, vib_get),
+  command("system version get", "VersionGet", "The version of ESXi", {}, version),
+  command(
+    "system settings advanced list",
+    "Option",
+    "Advanced settings",
+    { param("option", "o", "One of them") },
+    settings_list
+  ),
+}
