@@ -32,6 +32,7 @@ local M <const> = {}
 ---@field protocol? string
 ---@field os_type? string
 ---@field initiators? string[]
+---@field luns? string[] uuids of LUNs that it sees already
 
 ---@class ontap.Options
 ---@field fabric lab.Fabric
@@ -114,6 +115,9 @@ function Ontap:add_igroup(given)
   }
   san.add_initiators(self, igroup, each(given.initiators or {}, function(name) return { name = name } end))
   self.igroups[#self.igroups + 1] = igroup
+  for _, uuid in ipairs(given.luns or {}) do
+    san.add_map(self, assert(by(self.luns, "uuid", uuid), "no such LUN"), igroup)
+  end
   return igroup
 end
 

@@ -1,0 +1,154 @@
+--- The control door: plain HTTP on a loopback port, for tests. Nothing that is being tested may know it.
+local fs <const> = require "lunalift.fs"
+local json <const> = require "lunalift.json"
+local server <const> = require "lunalift.server"
+
+---@class lab.control
+local M <const> = {}
+
+local function writers_of(host)
+  local list <const> = {}
+  for _, name in ipairs(fs.list(host.root .. "/var/lab/writers") or {}) do
+    local naa <const>, pid <const> = name:match "^(.*)@(%d+)$"
+    if naa and fs.stat("/proc/" .. pid) then list[#list + 1] = { naa = naa, pid = math.tointeger(tonumber(pid)) } end
+  end
+  return json.array(list)
+end
+
+local function tasks_of(host)
+  local list <const> = {}
+  for _, name in ipairs(fs.list(host.root .. "/tmp") or {}) do
+    list[#list + 1] = name:match "^vmkfstools%-wrapper%-(.+)$"
+  end
+  return json.array(list)
+end
+
+local function devices_of(host)
+  local devices <const> = {}
+  for naa, device in pairs(host.devices) do
+    devices[naa] = { status = device.status, number = device.number, adapters = json.array(host:live_adapters(naa)) }
+  end
+  return devices
+end
+
+local function host_state(host)
+  local detached <const> = {}
+  for naa in pairs(host.detached) do
+    detached[#detached + 1] = naa
+  end
+  table.sort(detached)
+  return {
+    name = host.name,
+    moref = host.moref,
+    connected = host.connected,
+    devices = devices_of(host),
+    detached = json.array(detached),
+    rescans = host.rescans,
+    writers = writers_of(host),
+    tasks = tasks_of(host),
+  }
+end
+
+local function lun_state(site, lun)
+  local maps <const> = {}
+  for i, map in ipairs(site.fabric:maps_of(lun.naa)) do
+    maps[i] = { via = map.via, number = map.number, initiators = json.array(map.initiators) }
+  end
+  return { naa = lun.naa, path = lun.path, size_bytes = lun.size_bytes, array = lun.array, maps = json.array(maps) }
+end
+
+local ROUTES <const> = {}
+
+ROUTES["GET /state"] = function(site)
+  local hosts <const>, luns <const> = {}, {}
+  for i, host in ipairs(site.hosts) do
+    hosts[i] = host_state(host)
+  end
+  for i, lun in ipairs(site.fabric:list()) do
+    luns[i] = lun_state(site, lun)
+  end
+  return {
+    hosts = json.array(hosts),
+    luns = json.array(luns),
+    sessions = json.array(site.vcenter.sessions:list()),
+    ontap = site.ontap and site.ontap:state() or nil,
+  }
+end
+
+ROUTES["GET /requests"] = function(site, request)
+  local since <const>, found <const> = tonumber(request.args.since) or 0, {}
+  for _, entry in ipairs(site.faults.requests) do
+    if entry.n > since and (not request.args.service or request.args.service == entry.service) then
+      found[#found + 1] = entry
+    end
+  end
+  return json.array(found)
+end
+
+ROUTES["GET /faults"] = function(site) return json.array(site.faults.rules) end
+
+ROUTES["POST /faults"] = function(site, _, body)
+  site.faults:set(body or {})
+  return { rules = #(body or {}) }
+end
+
+ROUTES["POST /sessions/expire"] = function(site) return { ended = site.vcenter.sessions:expire() } end
+
+local HOST <const> = {}
+
+--- Settings of the host's vmkfstools, read before every step of a running copy.
+function HOST.vmkfstools(site, host, body) return site:set_vmkfstools(host, body) end
+
+--- Cut a host off from its vCenter, or let it return.
+function HOST.connected(_, host, body)
+  host.connected = body.connected ~= false
+  return { connected = host.connected }
+end
+
+--- Install another variant of the wrapper.
+function HOST.wrapper(site, host, body)
+  site:install_wrapper(host, body.variant)
+  return { variant = body.variant }
+end
+
+local function host_route(site, request, body)
+  local name <const>, action <const> = request.path:match "^/host/([^/]+)/(%w+)$"
+  for _, host in ipairs(site.hosts) do
+    if (host.name == name or host.moref == name) and HOST[action] and request.method == "POST" then
+      return HOST[action](site, host, body or {})
+    end
+  end
+end
+
+local function answer(status, value)
+  return {
+    status = status,
+    headers = { ["Content-Type"] = "application/json" },
+    body = json.encode(value, { indent = true }) .. "\n",
+  }
+end
+
+local function handle(site, request)
+  local body, why
+  if request.body ~= "" then
+    body, why = json.decode(request.body)
+    if body == nil then return answer(400, { error = why and why.message }) end
+  end
+  local route <const> = ROUTES[request.method .. " " .. request.path]
+  local value
+  if route then
+    value = route(site, request, body)
+  else
+    value = host_route(site, request, body)
+  end
+  if value == nil then return answer(404, { error = "no such door" }) end
+  return answer(200, value)
+end
+
+---@param site lab.Site
+---@return Server
+function M.listen(site)
+  return assert(server.listen { on_request = function(request) return handle(site, request) end })
+end
+
+return M

@@ -1,0 +1,112 @@
+--- Makes files: VMDKs with bytes that a seed determines, and LUNs whose bytes are others.
+local codec <const> = require "lunalift.codec"
+local files <const> = require "lab.files"
+local fs <const> = require "lunalift.fs"
+
+---@class lab.disks
+local M <const> = {}
+
+local MIB <const> = 1048576
+local SECTOR <const> = 512
+local WHOLE_MIB <const> = 128 -- larger files stay mostly holes
+
+local DESCRIPTOR <const> = [[
+# Disk DescriptorFile
+version=3
+encoding="UTF-8"
+CID=%s
+parentCID=%s
+createType="%s"
+%s
+# Extent description
+RW %d %s "%s"
+
+# The Disk Data Base
+#DDB
+
+ddb.adapterType = "lsilogic"
+ddb.geometry.cylinders = "%d"
+ddb.geometry.heads = "255"
+ddb.geometry.sectors = "63"
+ddb.thinProvisioned = "1"
+ddb.uuid = "%s"
+ddb.virtualHWVersion = "19"
+]]
+
+--- A UUID that follows from a text, so that the same scenario is the same site.
+---@param text string
+function M.uuid(text)
+  local hex <const> = codec.sha256(text)
+  return ("%s-%s-4%s-8%s-%s"):format(hex:sub(1, 8), hex:sub(9, 12), hex:sub(14, 16), hex:sub(18, 20), hex:sub(21, 32))
+end
+
+--- Bytes all over a small file; at the start, in the middle and at the end of a large one.
+---@param path string
+function M.fill(path, size, seed)
+  assert(fs.truncate(path, size))
+  if size <= WHOLE_MIB * MIB then
+    assert(fs.fill(path, { size = size, seed = seed }))
+    return
+  end
+  for i, offset in ipairs { 0, size // 2 // MIB * MIB, size - 16 * MIB } do
+    assert(fs.fill(path, { size = 16 * MIB, seed = seed + i, offset = offset }))
+  end
+end
+
+local function write_descriptor(path, disk)
+  local uuid <const> = disk.uuid:gsub("%-", ""):gsub("(..)", "%1 ", 15)
+  local text <const> = DESCRIPTOR:format(
+    disk.cid,
+    disk.parent and disk.parent.cid or "ffffffff",
+    disk.parent and "vmfsSparse" or "vmfs",
+    disk.parent and ('parentFileNameHint="%s"\n'):format(disk.parent.path:match "[^/]+$") or "",
+    disk.size_bytes // SECTOR,
+    disk.parent and "VMFSSPARSE" or "VMFS",
+    disk.flat:match "[^/]+$",
+    disk.size_bytes // (255 * 63 * SECTOR),
+    uuid
+  )
+  assert(fs.write(path, text))
+end
+
+--- One VMDK: descriptor and extent. A delta's extent holds the whole disk as its reader sees it: the lab's vmkfstools knows no grains.
+---@param datastore lab.Datastore
+---@param file string "dir/name.vmdk"
+---@param options { size_bytes: integer, seed: integer, key: integer, parent: lab.Disk? }
+---@return lab.Disk
+function M.make(datastore, file, options)
+  local path <const> = datastore.folder .. "/" .. file
+  files.mkdirs(path:match "^(.*)/")
+  local extent <const> = file:gsub("%.vmdk$", options.parent and "-delta.vmdk" or "-flat.vmdk")
+  local disk <const> = {
+    key = options.key,
+    path = ("[%s] %s"):format(datastore.name, file),
+    datastore = datastore,
+    size_bytes = options.size_bytes,
+    uuid = M.uuid(datastore.moref .. file),
+    cid = codec.sha256(datastore.moref .. file):sub(1, 8),
+    parent = options.parent,
+    flat = datastore.folder .. "/" .. extent,
+  }
+  M.fill(disk.flat, disk.size_bytes, options.seed)
+  write_descriptor(path, disk)
+  disk.files = {
+    { name = disk.path, type = "diskDescriptor", size = fs.stat(path).size },
+    { name = ("[%s] %s"):format(datastore.name, extent), type = "diskExtent", size = disk.size_bytes },
+  }
+  return disk
+end
+
+--- The disks of a VM as a scenario describes them; `snapshot` puts a delta on top.
+---@param given { file: string, size_mib: integer, snapshot: boolean? }
+---@param options { seed: integer, key: integer }
+---@return lab.Disk
+function M.of_scenario(datastore, given, options)
+  local size <const> = given.size_bytes or given.size_mib * MIB
+  local base <const> = M.make(datastore, given.file, { size_bytes = size, seed = options.seed, key = options.key })
+  if not given.snapshot then return base end
+  local file <const> = given.file:gsub("%.vmdk$", "-000001.vmdk")
+  return M.make(datastore, file, { size_bytes = size, seed = options.seed + 500, key = options.key, parent = base })
+end
+
+return M

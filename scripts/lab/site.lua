@@ -1,0 +1,494 @@
+--- Puts a whole site together below one folder: fabric, array, hosts, vCenter, cluster, control door.
+--- site.json, written last, says where everything is.
+local certificate <const> = require "lunalift.certificate"
+local disks <const> = require "lab.disks"
+local esxi <const> = require "lab.esxi"
+local extension <const> = require "lab.extension"
+local fabric <const> = require "lab.fabric"
+local faults <const> = require "lab.faults"
+local files <const> = require "lab.files"
+local fs <const> = require "lunalift.fs"
+local inventory <const> = require "lab.inventory"
+local json <const> = require "lunalift.json"
+local kube <const> = require "lab.kube"
+local control <const> = require "lab.control"
+local ontap <const> = require "lab.ontap"
+local process <const> = require "lunalift.process"
+local script <const> = require "lunalift.script"
+local vcenter <const> = require "lab.vcenter"
+local xml <const> = require "lunalift.xml"
+
+---@class lab.site
+local M <const> = {}
+
+---@class lab.Site
+---@field dir string
+---@field scenario table
+---@field fabric lab.Fabric
+---@field faults lab.Faults
+---@field vcenter lab.Vcenter
+---@field ontap lab.Ontap
+---@field kube lab.Kube
+---@field hosts lab.Host[]
+---@field vms lab.Vm[]
+---@field pvcs table[] as in site.json
+local Site <const> = {}
+Site.__index = Site
+
+local MIB <const> = 1048576
+local BUSYBOX <const> = { "/bin/busybox", "/usr/bin/busybox" }
+local TOKEN <const> = "lab-token"
+local EXT <const> = "/usr/lib/vmware/esxcli/ext/esxcli-vmkfstools.xml"
+
+-- Certificates.
+
+local function issue(site)
+  local ca <const> = assert(certificate.ca { cn = "Lunalift lab CA" })
+  site.ca_pem = ca.cert
+  assert(fs.write(site.dir .. "/ca.pem", ca.cert))
+  return function(cn) return assert(certificate.leaf { cn = cn, names = { "IP:127.0.0.1", "DNS:localhost" }, ca = ca }) end
+end
+
+-- The array.
+
+local function start_ontap(site, leaf)
+  local given <const> = site.scenario.ontap
+  site.ontap = ontap.start {
+    fabric = site.fabric,
+    faults = site.faults,
+    cert = leaf.cert,
+    key = leaf.key,
+    username = given.username,
+    password = given.password,
+    svms = given.svms,
+    shadow_svm = given.shadow_svm,
+    page_limit = given.page_limit,
+  }
+end
+
+--- A LUN of the array, with bytes of its own when it has a seed.
+local function add_volume(site, name, size, seed)
+  local file <const> = ("%s/luns/%s"):format(site.dir, name)
+  if seed then
+    disks.fill(file, size, seed)
+  else
+    assert(fs.truncate(file, size))
+  end
+  local volume <const> = site.ontap:add_volume {
+    svm = site.scenario.ontap.svm,
+    path = ("/vol/%s/lun0"):format(name),
+    size_bytes = size,
+    file = file,
+  }
+  return volume, file
+end
+
+-- Hosts.
+
+local function find_busybox()
+  for _, path in ipairs(BUSYBOX) do
+    if fs.stat(path) then return path end
+  end
+  error { kind = "config", message = "the lab needs BusyBox", hint = "install busybox (Debian: busybox-static)" }
+end
+
+local function applets_of(busybox)
+  local applets <const> = {}
+  for name in assert(process.run { argv = { busybox, "--list" } }).out:gmatch "%S+" do
+    applets[#applets + 1] = name
+  end
+  return applets
+end
+
+--- Folder of the scripts that the lab itself came from.
+local function scripts_dir() return assert(script.find "lab.site").path:match "^(.*)/lab/site%.lua$" end
+
+local VARIANTS <const> = {
+  lunalift = {
+    vib = { name = "vmkfstools-wrapper", version = "1.0.0", vendor = "Lunalift", acceptance = "CommunitySupported" },
+    xml = "/../vmkfstools-wrapper/esxcli-vmkfstools.xml",
+  },
+  upstream = {
+    vib = { name = "vmkfstools-wrapper", version = "0.3.3", vendor = "REDHAT", acceptance = "CommunitySupported" },
+    xml = "/lab/esxi/upstream-vmkfstools.xml",
+  },
+}
+
+--- Install the wrapper on a host as its VIB does; "none" removes it. hostd reads the extension at once, as after a restart.
+---@param host lab.Host
+---@param variant "lunalift"|"upstream"|"none"
+function Site:install_wrapper(host, variant)
+  host.extension, host.vibs = {}, {}
+  local from <const> = VARIANTS[variant]
+  if not from then
+    fs.remove(host.root .. EXT)
+    return
+  end
+  local target <const> = host.root .. "/opt/lunalift/"
+  files.install_script(
+    self.scripts .. "/../vmkfstools-wrapper/vmkfstools-wrapper",
+    target .. "vmkfstools-wrapper",
+    host.busybox
+  )
+  if variant == "upstream" then
+    files.install_script(self.scripts .. "/lab/esxi/upstream-wrapper", target .. "upstream-wrapper", host.busybox)
+  end
+  local text <const> = assert(fs.read(self.scripts .. from.xml))
+  assert(fs.write(host.root .. EXT, text))
+  host.extension = extension.commands(assert(xml.parse(text)))
+  host.vibs = { from.vib }
+end
+
+local NUMBERS <const> =
+  { rate = true, xcopy = true, hang_at = true, fail_at = true, fail_code = true, fail_text = false }
+
+--- Settings of a host's vmkfstools; what is not said goes back to the default.
+---@param host lab.Host
+---@param settings table<string, any>
+function Site:set_vmkfstools(host, settings)
+  local lines <const> = {}
+  for key, is_number in pairs(NUMBERS) do
+    local value <const> = settings[key]
+    if value ~= nil then
+      assert(not is_number or math.type(value) == "integer", key .. " must be an integer")
+      lines[#lines + 1] = ("%s='%s'\n"):format(key, (tostring(value):gsub("'", [['\'']])))
+    end
+  end
+  table.sort(lines)
+  files.replace(host.root .. "/etc/lab-vmkfstools", table.concat(lines))
+  return settings
+end
+
+local function make_host(site, given)
+  local settings <const> = site.scenario.esxi
+  local host <const> = esxi.new {
+    name = given.name,
+    moref = given.moref,
+    root = ("%s/hosts/%s"):format(site.dir, given.name),
+    uuid = disks.uuid(given.name),
+    address = given.address or "127.0.0.1",
+    hbas = given.hbas,
+    fabric = site.fabric,
+    settings = settings.settings,
+    discovery_lag_s = settings.discovery_lag_s,
+    rescan_s = settings.rescan_s,
+    esxcli_s = settings.esxcli_s,
+  }
+  host.busybox = site.busybox
+  host:install(site.scripts .. "/lab/esxi", site.busybox, site.applets)
+  site:install_wrapper(host, given.wrapper or settings.wrapper)
+  site:set_vmkfstools(host, given.vmkfstools or settings.vmkfstools)
+  site.hosts[#site.hosts + 1] = host
+  return host
+end
+
+--- Show a datastore's LUN to its hosts, as an administrator did long ago.
+local function map_datastores(site, name, hosts, volumes)
+  local initiators <const> = {}
+  for _, host in ipairs(hosts) do
+    for _, hba in ipairs(host.hbas) do
+      initiators[#initiators + 1] = hba.iqn or (hba.wwpn and hba.wwpn:gsub("(..)", "%1:", 7))
+    end
+  end
+  site.ontap:add_igroup {
+    svm = site.scenario.ontap.svm,
+    name = name,
+    protocol = "mixed",
+    os_type = "vmware",
+    initiators = initiators,
+    luns = volumes,
+  }
+end
+
+-- The vCenter's tree.
+
+local function find_by(list, field, value)
+  for _, each in ipairs(list) do
+    if each[field] == value then return each end
+  end
+  error { kind = "config", message = ("the scenario has no %s %s"):format(field, tostring(value)) }
+end
+
+local function make_datastore(site, given)
+  local size <const> = given.size_mib * MIB
+  local volume <const> = add_volume(site, "ds_" .. given.moref:gsub("%-", "_"), size)
+  local folder <const> = ("%s/datastores/%s"):format(site.dir, given.moref)
+  files.mkdirs(folder)
+  return {
+    moref = given.moref,
+    name = given.name,
+    uuid = given.uuid,
+    folder = folder,
+    naa = volume.naa,
+    size_bytes = size,
+    lun = volume.uuid,
+  }
+end
+
+local function make_vm(site, given, hosts, datastores)
+  local vm <const> = {
+    moref = given.moref,
+    name = given.name,
+    uuid = disks.uuid("bios " .. given.moref),
+    instance_uuid = disks.uuid("instance " .. given.moref),
+    host = find_by(hosts, "moref", given.host),
+    power = given.power or "poweredOff",
+    disks = {},
+  }
+  for i, disk in ipairs(given.disks) do
+    site.seed = site.seed + 1
+    local datastore <const> = find_by(datastores, "name", disk.datastore)
+    vm.disks[i] = disks.of_scenario(datastore, disk, { seed = site.seed * 1000, key = 1999 + i })
+  end
+  site.vms[#site.vms + 1] = vm
+  return vm
+end
+
+local function vms_on(vms, host)
+  local list <const> = {}
+  for _, vm in ipairs(vms) do
+    if vm.host == host then list[#list + 1] = vm end
+  end
+  return list
+end
+
+local function make_all(list, make)
+  local made <const> = {}
+  for i, given in ipairs(list or {}) do
+    made[i] = make(given)
+  end
+  return made
+end
+
+local function add_datacenter(site, given)
+  local tree <const> = site.vcenter.tree
+  local hosts <const> = make_all(given.hosts, function(each) return make_host(site, each) end)
+  local datastores <const> = make_all(given.datastores, function(each) return make_datastore(site, each) end)
+  local luns <const> = {}
+  for i, datastore in ipairs(datastores) do
+    luns[i] = datastore.lun
+  end
+  map_datastores(site, "esx_production_" .. given.moref:match "%d+$", hosts, luns)
+  for _, host in ipairs(hosts) do
+    host:rescan "all"
+    for _, datastore in ipairs(datastores) do
+      host:mount(datastore)
+    end
+  end
+  local vms <const> = make_all(given.vms, function(each) return make_vm(site, each, hosts, datastores) end)
+
+  local above <const> = given.folder and tree:folder(given.folder.moref, tree.root, given.folder.name, { "Datacenter" })
+    or tree.root
+  local _datacenter <const>, folders <const> = inventory.add_datacenter(tree, above, given.moref, given.name)
+  local function compute(moref, name, list)
+    local parent <const> = inventory.add_compute(tree, folders.host, moref, name, list, given.cluster ~= nil)
+    for _, host in ipairs(list) do
+      inventory.add_host(tree, parent, host, vms_on(vms, host))
+    end
+  end
+  if given.cluster then
+    compute(given.cluster.moref, given.cluster.name, hosts)
+  else
+    for _, host in ipairs(hosts) do
+      compute("domain-s" .. host.moref:match "%d+$" .. "0", host.name, { host })
+    end
+  end
+  for _, datastore in ipairs(datastores) do
+    inventory.add_datastore(tree, folders.datastore, datastore, hosts)
+  end
+  for _, vm in ipairs(vms) do
+    inventory.add_vm(tree, folders.vm, vm)
+  end
+end
+
+-- Kubernetes.
+
+local function claim(name, namespace, uid, size, volume)
+  return {
+    apiVersion = "v1",
+    kind = "PersistentVolumeClaim",
+    metadata = { name = name, namespace = namespace, uid = uid },
+    spec = {
+      accessModes = json.array { "ReadWriteMany" },
+      volumeMode = "Block",
+      storageClassName = "ontap-san",
+      resources = { requests = { storage = tostring(size) } },
+      volumeName = volume,
+    },
+    status = { phase = volume and "Bound" or "Pending" },
+  }
+end
+
+--- A claim that waits for its data, as forklift leaves it: the volume is bound to `prime-<uid>` meanwhile.
+local function add_claim(site, name, disk)
+  local namespace <const> = site.scenario.kube.namespace
+  local uid <const> = disks.uuid("claim " .. name)
+  local pv_name <const> = "pvc-" .. disks.uuid("volume " .. name)
+  local volume_name <const> = "trident_" .. pv_name:gsub("%-", "_")
+  site.seed = site.seed + 1
+  local volume <const>, file <const> = add_volume(site, volume_name, disk.size_bytes, site.seed * 1000)
+  local target <const> = claim(name, namespace, uid, disk.size_bytes)
+  target.spec.dataSourceRef = { apiGroup = "forklift.konveyor.io", kind = "VSphereXcopyVolumePopulator", name = name }
+  site.kube:put(target)
+  site.kube:put(claim("prime-" .. uid, namespace, disks.uuid("prime " .. name), disk.size_bytes, pv_name))
+  site.kube:put {
+    apiVersion = "v1",
+    kind = "PersistentVolume",
+    metadata = { name = pv_name },
+    spec = {
+      capacity = { storage = tostring(disk.size_bytes) },
+      accessModes = json.array { "ReadWriteMany" },
+      volumeMode = "Block",
+      storageClassName = "ontap-san",
+      claimRef = { kind = "PersistentVolumeClaim", namespace = namespace, name = "prime-" .. uid },
+      csi = {
+        driver = "csi.trident.netapp.io",
+        volumeHandle = pv_name,
+        volumeAttributes = {
+          backendUUID = disks.uuid "backend",
+          internalName = volume_name,
+          name = pv_name,
+          protocol = "block",
+        },
+      },
+    },
+    status = { phase = "Bound" },
+  }
+  site.pvcs[#site.pvcs + 1] = {
+    name = name,
+    namespace = namespace,
+    uid = uid,
+    pv = pv_name,
+    lun_path = file,
+    naa = volume.naa,
+    size_bytes = disk.size_bytes,
+    vmdk = disk.path,
+  }
+end
+
+local function start_kube(site, leaf)
+  site.kube = kube.start {
+    faults = site.faults,
+    cert = leaf.cert,
+    key = leaf.key,
+    tokens = { [TOKEN] = { user = "lab" } },
+  }
+  site.kube_server = "https://127.0.0.1:" .. site.kube.port
+  local text <const> = kube.kubeconfig {
+    server = site.kube_server,
+    ca_pem = site.ca_pem,
+    token = TOKEN,
+    namespace = site.scenario.kube.namespace,
+  }
+  assert(fs.write(site.dir .. "/kubeconfig", text))
+  for _, vm in ipairs(site.vms) do
+    for i, disk in ipairs(vm.disks) do
+      add_claim(site, ("%s-disk-%d"):format(vm.moref, i), disk)
+    end
+  end
+end
+
+-- What the user gets.
+
+local function vm_entry(vm)
+  local list <const> = {}
+  for i, disk in ipairs(vm.disks) do
+    list[i] = { vmdk = disk.path, flat_path = disk.flat, size_bytes = disk.size_bytes }
+  end
+  return { name = vm.name, moref = vm.moref, host = vm.host.moref, disks = list }
+end
+
+local function describe(site, leaves)
+  local given <const>, hosts <const>, vms <const> = site.scenario, {}, {}
+  for i, host in ipairs(site.hosts) do
+    hosts[i] = { name = host.name, moref = host.moref, root = host.root }
+  end
+  for i, vm in ipairs(site.vms) do
+    vms[i] = vm_entry(vm)
+  end
+  return {
+    dir = site.dir,
+    ca_file = site.dir .. "/ca.pem",
+    control = { url = "http://127.0.0.1:" .. site.control.port },
+    vcenter = {
+      host = "127.0.0.1:" .. site.vcenter.port,
+      username = given.vcenter.username,
+      password = given.vcenter.password,
+      thumbprint = leaves.vcenter.sha256,
+    },
+    hosts = json.array(hosts),
+    vms = json.array(vms),
+    arrays = json.array {
+      {
+        product = "ontap",
+        host = "127.0.0.1:" .. site.ontap.port,
+        username = given.ontap.username,
+        password = given.ontap.password,
+        svm = given.ontap.svm,
+        thumbprint = leaves.ontap.sha256,
+      },
+    },
+    kube = { server = site.kube_server, kubeconfig = site.dir .. "/kubeconfig", namespace = given.kube.namespace },
+    pvcs = json.array(site.pvcs),
+  }
+end
+
+---@param options { dir: string, scenario: table }
+---@return lab.Site
+function M.start(options)
+  files.mkdirs(options.dir)
+  local site <const> = setmetatable({
+    dir = assert(fs.realpath(options.dir)),
+    scenario = options.scenario,
+    seed = options.scenario.seed,
+    scripts = scripts_dir(),
+    fabric = fabric.new(),
+    faults = faults.new(),
+    busybox = find_busybox(),
+    hosts = {},
+    vms = {},
+    pvcs = {},
+  }, Site)
+  fs.remove(site.dir .. "/site.json")
+  files.mkdirs(site.dir .. "/luns")
+  site.applets = applets_of(site.busybox)
+  local leaf <const> = issue(site)
+  local leaves <const> =
+    { vcenter = leaf "vcenter.lab.example", ontap = leaf "ontap.lab.example", kube = leaf "kube.lab.example" }
+
+  start_ontap(site, leaves.ontap)
+  local given <const> = site.scenario.vcenter
+  site.vcenter = vcenter.new {
+    faults = site.faults,
+    username = given.username,
+    password = given.password,
+    idle_s = given.idle_s,
+    latency_s = given.latency_s,
+    page_max = given.page_max,
+    denied = given.denied,
+  }
+  for _, each in ipairs(site.scenario.datacenters) do
+    add_datacenter(site, each)
+  end
+  site.vcenter:listen { cert = leaves.vcenter.cert, key = leaves.vcenter.key }
+  start_kube(site, leaves.kube)
+  site.control = control.listen(site)
+  files.replace(site.dir .. "/site.json", json.encode(describe(site, leaves), { indent = true }) .. "\n")
+  return site
+end
+
+--- End what runs: services first, then copies that outlived their callers.
+function Site:stop()
+  for _, service in ipairs { self.control, self.vcenter, self.ontap, self.kube } do
+    service:close()
+  end
+  for _, host in ipairs(self.hosts) do
+    for _, name in ipairs(fs.list(host.root .. "/var/lab/writers") or {}) do
+      local pid <const> = name:match "@(%d+)$"
+      if pid and fs.stat("/proc/" .. pid) then process.run { argv = { self.busybox, "kill", pid } } end
+    end
+  end
+  fs.remove(self.dir .. "/site.json")
+end
+
+return M
