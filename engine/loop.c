@@ -46,8 +46,8 @@ static void on_turn(evutil_socket_t fd, short what, void *payload)
         event_add(loop->turn, &AT_ONCE);
 }
 
-/* Precise and uncached, because the usual clock of libevent is that of the turn's begin and up to a
- * tick late: timers would fire early. */
+/* Precise and uncached: the usual clock of libevent is a tick coarse and stands still during a
+ * turn, so in a busy loop timers would fire early. */
 static struct event_base *base_new(void)
 {
     struct event_config *config = event_config_new();

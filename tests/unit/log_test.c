@@ -124,6 +124,8 @@ static void only_well_formed_utf8_passes(void **state)
     assert_string_equal(plain_line("\xff\xc3", "\xc0\xaf"), " info \\xff\\xc3 key=\\xc0\\xaf\n");
     assert_string_equal(plain_line("\xed\xa0\x80", "\xf4\x90\x80\x80"),
                         " info \\xed\\xa0\\x80 key=\\xf4\\x90\\x80\\x80\n");
+    assert_string_equal(plain_line("\xe0\x80\xaf", "\xf0\x80\x80\xaf"),
+                        " info \\xe0\\x80\\xaf key=\\xf0\\x80\\x80\\xaf\n");
     assert_string_equal(
         json_line("é\xff", "\xe2\x82"),
         "\",\"level\":\"info\",\"message\":\"é\\ufffd\",\"key\":\"\\ufffd\\ufffd\"}\n");

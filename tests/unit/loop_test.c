@@ -17,7 +17,7 @@
 struct run {
     struct lift_loop *loop;
     char seen[32];
-    int turns;
+    int turns, pipe;
 };
 
 static struct run *alarmed; /* a signal handler has no payload */
@@ -104,6 +104,8 @@ static void a_stop_before_the_run_counts(void **state)
 static void again(void *payload)
 {
     struct run *run = payload;
+    if (run->turns == 0) /* not before: what is ready at the begin has its place in the queue */
+        assert_int_equal(write(run->pipe, "x", 1), 1);
     if (run->turns++ < 100000)
         lift_loop_defer(run->loop, again, run);
     else
@@ -122,7 +124,7 @@ static void deferring_forever_does_not_starve_the_sockets(void **state)
     struct run *run = *state;
     int ends[2];
     assert_int_equal(pipe(ends), 0);
-    assert_int_equal(write(ends[1], "x", 1), 1);
+    run->pipe = ends[1];
     struct event *readable =
         event_new(lift_loop_base(run->loop), ends[0], EV_READ, on_readable, run);
     event_add(readable, NULL);
