@@ -45,12 +45,16 @@ local function core(name, kind, more)
   return resource
 end
 
-local NAMESPACES <const> = core("namespaces", "Namespace", { namespaced = false })
+local NAMESPACES <const> = core("namespaces", "Namespace", { namespaced = false, short = { "ns" } })
 local RESOURCES <const> = {
   NAMESPACES,
-  core("persistentvolumeclaims", "PersistentVolumeClaim", { status = true, returns_deleted = true }),
-  core("persistentvolumes", "PersistentVolume", { status = true, returns_deleted = true, namespaced = false }),
-  core("pods", "Pod", { status = true, returns_deleted = true }),
+  core("persistentvolumeclaims", "PersistentVolumeClaim", { status = true, returns_deleted = true, short = { "pvc" } }),
+  core(
+    "persistentvolumes",
+    "PersistentVolume",
+    { status = true, returns_deleted = true, namespaced = false, short = { "pv" } }
+  ),
+  core("pods", "Pod", { status = true, returns_deleted = true, short = { "po" } }),
   core("secrets", "Secret"),
   core("events", "Event"),
   {

@@ -301,6 +301,7 @@ local function resource_list(self, group, version)
       found[#found + 1] = {
         name = resource.name,
         singularName = resource.kind:lower(),
+        shortNames = resource.short,
         namespaced = resource.namespaced,
         kind = resource.kind,
         verbs = ALL_VERBS,

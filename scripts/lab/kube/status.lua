@@ -10,6 +10,7 @@ local M <const> = {}
 ---@field name string plural, as in paths
 ---@field kind string
 ---@field namespaced boolean
+---@field short? string[] as kubectl abbreviates it
 ---@field status? boolean has a status subresource
 ---@field returns_deleted? boolean DELETE answers with the object, not with a Status
 ---@field conditional? boolean PUT wants a resourceVersion
