@@ -236,11 +236,11 @@ function M.new(options)
   for _, svm in ipairs(options.svms or { { name = "svm0" }, { name = "svm1" } }) do
     add_svm(self, svm)
   end
-  for _, igroup in ipairs(options.igroups or {}) do
-    self:add_igroup(igroup)
-  end
   for _, volume in ipairs(options.volumes or {}) do
     self:add_volume(volume)
+  end
+  for _, igroup in ipairs(options.igroups or {}) do
+    self:add_igroup(igroup)
   end
   return self
 end

@@ -335,6 +335,11 @@ describe("the simulated ONTAP", function()
       assert.same({}, site:seen_by { ESX })
     end)
 
+    it("holds what the site maps by hand", function()
+      array:add_igroup { svm = "svm0", name = "esx", os_type = "vmware", initiators = { ESX }, luns = { lun.uuid } }
+      assert.equal(lun.naa, site:seen_by({ ESX })[1].lun.naa)
+    end)
+
     it("tells the control door who sees what", function()
       local state <const> = array:state()
       assert.equal(PATH, state.luns[1].path)
