@@ -51,6 +51,17 @@ int fail_push(lua_State *L, const struct lift_error *err)
     return 2;
 }
 
+void fail_of(lua_State *L)
+{
+    if (lua_istable(L, -1))
+        return;
+    struct lift_error err = {.code = LIFT_BUG};
+    snprintf(err.text, sizeof err.text, "%s", luaL_tolstring(L, -1, NULL));
+    fail_table(L, &err);
+    lua_replace(L, -3);
+    lua_pop(L, 1);
+}
+
 void fail_raise(lua_State *L, enum lift_code code, const char *fmt, ...)
 {
     struct lift_error err = {.code = code};

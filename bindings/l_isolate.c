@@ -181,7 +181,9 @@ static int call_done(lua_State *L, int status, lua_KContext slot)
     if (call->ok)
         return transfer_unpack(L, &call->packed);
     lua_pushnil(L);
-    return 1 + transfer_unpack(L, &call->packed);
+    transfer_unpack(L, &call->packed);
+    fail_of(L); /* a memory error is a bare text */
+    return 2;
 }
 
 static int start_inside(lua_State *L) /* in the isolate; call as light userdata at 1 */

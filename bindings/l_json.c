@@ -12,8 +12,9 @@
 #include "bindings/modules.h"
 
 #define DEPTH_MAX 100
-#define EXACT_MAX 9007199254740992.0 /* 2^53: above, a JSON number is not the one that was meant   \
-                                      */
+#define EXACT_MAX                                                                                  \
+    9007199254740992.0 /* 2^53: above, a JSON number is not the one that was meant                 \
+                        */
 #define ARRAY_TYPE "lunalift.json.array"
 
 static const char CJSON = 0; /* registry key: cjson's decode */

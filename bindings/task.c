@@ -152,16 +152,11 @@ static void pump(void *payload)
 static int describe(lua_State *L) /* message handler: whatever was raised becomes a failure table
                                      with a traceback */
 {
-    if (lua_type(L, 1) != LUA_TTABLE) {
-        struct lift_error err = {.code = LIFT_BUG};
-        snprintf(err.text, sizeof err.text, "%s", luaL_tolstring(L, 1, NULL));
-        fail_table(L, &err);
-    } else {
-        lua_settop(L, 1);
-    }
+    lua_settop(L, 1);
+    fail_of(L);
     if (lua_getfield(L, -1, "traceback") == LUA_TNIL) {
         luaL_traceback(L, L, NULL, 1);
-        lua_setfield(L, -3, "traceback");
+        lua_setfield(L, 1, "traceback");
     }
     lua_pop(L, 1);
     return 1;
@@ -280,6 +275,8 @@ int task_results(lua_State *L, struct task *task)
     for (int i = 0; i < count; i++)
         lua_pushvalue(task->co, -count);
     lua_xmove(task->co, L, count);
+    if (!task->ok)
+        fail_of(L); /* a memory error is a bare text */
     return task->ok ? count : count + 1;
 }
 

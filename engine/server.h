@@ -1,4 +1,5 @@
-/* An HTTP or HTTPS server on evhttp: metrics, and the lab. */
+/* An HTTP or HTTPS server on evhttp: metrics, and the lab.  Methods: GET HEAD POST PUT PATCH
+ * DELETE. */
 #pragma once
 
 #include "buf.h"
@@ -27,14 +28,14 @@ uint16_t lift_server_port(const struct lift_server *server);
 void lift_server_free(
     struct lift_server *server); /* drops what is unanswered; their handles stay safe to answer */
 
-const char *lift_request_method(
-    const struct lift_request *request); /* "GET"; any of GET HEAD POST PUT PATCH DELETE */
+/* What was asked; all borrowed, and all stays readable when the client has gone. */
+const char *lift_request_method(const struct lift_request *request); /* GET … DELETE, as above */
 const char *lift_request_target(const struct lift_request *request); /* path and query, as sent */
-const char *lift_request_header(const struct lift_request *request,
-                                const char *name);                 /* NULL if absent */
-const char *lift_request_peer(const struct lift_request *request); /* address */
-/* All headers as "name: value\n…", names in lower case; borrowed. */
-const char *lift_request_headers(struct lift_request *request);
+const char *lift_request_peer(const struct lift_request *request);   /* address */
+/* The first of that name in any case, until the next call; NULL if absent. */
+const char *lift_request_header(struct lift_request *request, const char *name);
+/* All headers as "name: value\n…", names in lower case. */
+const char *lift_request_headers(const struct lift_request *request);
 const struct lift_buf *lift_request_body(const struct lift_request *request);
 
 /* Answer exactly once.  A client that went away meanwhile is no error.  headers: name, value, name,

@@ -22,15 +22,9 @@ struct lift_trust {
 };
 
 struct ssl_ctx_st;
-struct x509_st;
 
-/* Prepare an SSL_CTX for `trust`.  When a handshake later fails in verification, lift_tls_why()
- * tells for that connection. */
-LIFT_NODISCARD bool lift_tls_trust(struct ssl_ctx_st *ctx, const struct lift_trust *trust,
-                                   void *why_slot, struct lift_error *err);
-
-/* "self-signed certificate of CN=x (SHA-256 AA:BB:…)" of the last failed verification that wrote to
- * why_slot. */
+/* What the verification of a peer's leaf saw: "self-signed certificate", "CN=x", "AA:BB:…".  The
+ * reason stays empty when the certificate was accepted. */
 struct lift_tls_why {
     char reason[160];
     char subject[160];
@@ -38,9 +32,25 @@ struct lift_tls_why {
 };
 
 /*
+ * Prepare an SSL_CTX for `trust`: what to verify with, and the client certificate.  Whether the
+ * certificate names the host is not asked here but by the caller (not for a thumbprint or
+ * insecure).  why, which may be NULL, is written by each handshake and must outlive it.
+ * LIFT_CONFIG for a PEM text, file or thumbprint that is none.
+ */
+LIFT_NODISCARD bool lift_tls_trust(struct ssl_ctx_st *ctx, const struct lift_trust *trust,
+                                   struct lift_tls_why *why, struct lift_error *err);
+
+/* Show this certificate (chain) to peers, with its key.  LIFT_CONFIG when they do not fit. */
+LIFT_NODISCARD bool lift_tls_own(struct ssl_ctx_st *ctx, const char *cert_pem, const char *key_pem,
+                                 struct lift_error *err);
+
+/* "AA:BB:…", the SHA-256 of the first certificate in the PEM text. */
+LIFT_NODISCARD bool lift_tls_sha256(const char *cert_pem, char out[96], struct lift_error *err);
+
+/*
  * A self-signed CA, or a leaf signed by (ca_cert, ca_key), P-256, valid from an hour ago for
- * `days`. names: "DNS:host", "IP:127.0.0.1", …, NULL-terminated.  The PEM texts are appended to
- * *cert and *key (wipe the key).
+ * `days`. names: "DNS:host", "IP:127.0.0.1", …, NULL-terminated.  Without ca_cert the leaf is
+ * self-signed.  The PEM texts are appended to *cert and *key (wipe the key).
  */
 LIFT_NODISCARD bool lift_tls_make_ca(const char *cn, int days, struct lift_buf *cert,
                                      struct lift_buf *key, struct lift_error *err);

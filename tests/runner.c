@@ -13,6 +13,7 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     setenv("LUA_PATH", LUNALIFT_SOURCE_DIR "/tests/?.lua;" LUNALIFT_SOURCE_DIR "/tests/spec/?.lua;;", 1);
     runtime.layers[0] = LUNALIFT_SOURCE_DIR "/scripts";
+    runtime.layers[1] = LUNALIFT_SOURCE_DIR "/tests/spec/layer"; /* scripts that only specs load */
     if (!runtime_init(&runtime, level != NULL ? LIFT_LOG_DEBUG : LIFT_LOG_ERROR, false, STATE_TEST,
                       &err)) {
         fprintf(stderr, "error: %s\n", err.text);

@@ -1,0 +1,38 @@
+/* Inside http: connections by trust, and libcurl's sockets and timer on the loop. */
+#pragma once
+
+#include <curl/curl.h>
+
+#include "http.h"
+#include "resolve.h"
+
+struct lift_http_pool {
+    struct lift_loop *loop;
+    struct lift_resolver *resolver;
+    struct lift_http__lane *lanes;
+};
+
+/*
+ * The connections and TLS sessions of one trust.  libcurl cannot tell apart what a callback has
+ * verified, so that one pool for all would lend a connection made insecurely to a request that
+ * verifies.
+ */
+struct lift_http__lane {
+    struct lift_http__lane *next;
+    struct lift_http_pool *pool;
+    struct lift_trust trust; /* a copy of its own */
+    CURLM *multi;
+    CURLSH *sessions;
+    struct event *timer;
+    unsigned exchanges;
+};
+
+/* The lane of that trust, made at first use; LIFT_CONFIG when the trust makes no sense. */
+LIFT_NODISCARD struct lift_http__lane *lift_http__lane(struct lift_http_pool *pool,
+                                                       const struct lift_trust *trust,
+                                                       struct lift_error *err);
+LIFT_NODISCARD bool lift_http__add(struct lift_http__lane *lane, CURL *curl);
+void lift_http__remove(struct lift_http__lane *lane, CURL *curl);
+
+/* In http.c: libcurl is through with the exchange.  Called outside of libcurl; completes later. */
+void lift_http__finished(struct lift_http *http, CURLcode result);
