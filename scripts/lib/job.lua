@@ -104,8 +104,9 @@ function Job:waiting(fmt, ...) self.report:waiting(self.current or { title = sel
 
 -- ---- effects ----
 
---- One change of the outside world. `act` returns a value, or nil and the failure. An unanswered act is looked up with `look`, which returns the
---- value if it did happen and nil if it did not; one that was refused before anything was done is sent again, as an effect of a new number.
+--- One change of the outside world. `act` returns a value, or nil and the failure. An unanswered act is looked up with `look`,
+--- which returns the value if it did happen and nil if it did not; one that was refused before anything was done is sent again, as an
+--- effect of a new number.
 ---@generic T
 ---@param name string "array.map"
 ---@param target string for people

@@ -1,0 +1,25 @@
+# make: build/lunalift · make demo: the main job on the simulated site · make test: everything proved
+.DEFAULT_GOAL := all
+.PHONY: all demo test bench fuzz format clean
+
+all:
+	@tools/setup build
+	@cmake -S . -B build -G Ninja -DBUILD_TESTING=OFF >/dev/null
+	@cmake --build build
+
+demo:
+	@tools/setup demo
+	@cmake -S . -B build -G Ninja -DBUILD_TESTING=OFF >/dev/null
+	@cmake --build build
+	@tools/demo
+
+test:
+	@tools/setup test
+	@tools/test
+
+format:
+	clang-format -i engine/*.[ch] bindings/*.[ch] tests/*.c tests/*/*.[ch]
+	tools/stylua scripts tests
+
+clean:
+	rm -rf build build-*
