@@ -233,25 +233,25 @@ void lift_request_reply(struct lift_request *request, int status, const char *co
                         const void *body, size_t length)
 {
     struct evhttp_request *req = request->req;
-    request_free(request);
-    if (!req)
-        return;
-    evhttp_connection_set_closecb(evhttp_request_get_connection(req), NULL, NULL);
-    struct evkeyvalq *out = evhttp_request_get_output_headers(req);
-    for (; headers && headers[0]; headers += 2)
-        evhttp_add_header(out, headers[0], headers[1]);
-    send_body(req, status, body, length);
+    if (req) {
+        evhttp_connection_set_closecb(evhttp_request_get_connection(req), NULL, NULL);
+        struct evkeyvalq *out = evhttp_request_get_output_headers(req);
+        for (; headers && headers[0]; headers += 2)
+            evhttp_add_header(out, headers[0], headers[1]);
+        send_body(req, status, body, length);
+    }
+    request_free(request); /* last: body may be the request's own */
 }
 
 void lift_request_drop(struct lift_request *request)
 {
     struct evhttp_request *req = request->req;
+    if (req) {
+        struct evhttp_connection *connection = evhttp_request_get_connection(req);
+        evhttp_connection_set_closecb(connection, NULL, NULL);
+        evhttp_connection_free(connection); /* and the request with it */
+    }
     request_free(request);
-    if (!req)
-        return;
-    struct evhttp_connection *connection = evhttp_request_get_connection(req);
-    evhttp_connection_set_closecb(connection, NULL, NULL);
-    evhttp_connection_free(connection); /* and the request with it */
 }
 
 /* ---- the server ---- */

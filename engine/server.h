@@ -15,7 +15,7 @@ struct lift_server_spec {
     uint16_t port;        /* 0: any free one */
     const char *cert_pem; /* with key_pem: HTTPS, TLS 1.2 at least; NULL: plain HTTP */
     const char *key_pem;
-    size_t max_headers;         /* 0: 64 KiB */
+    size_t max_headers;         /* 0: 64 KiB; more is answered 400 without asking */
     size_t max_body;            /* 0: 16 MiB; more is answered 413 without asking */
     lift_server_fn *on_request; /* from the loop; owns the request then */
     void *payload;
