@@ -35,7 +35,7 @@ local M <const> = {}
 
 local ref <const> = world.ref_of
 
-local function number_of(moref) return moref:match "%-(%d+)$" or moref end
+local function number_of(moref) return math.tointeger(tonumber(moref:match "%d+$")) end
 
 local function datastore_ref(datastore) return vim.ref("Datastore", datastore.moref) end
 
@@ -187,8 +187,8 @@ end
 local function host_runtime(host)
   return function()
     return vim.object("HostRuntimeInfo", {
-      { "connectionState", host.connected and "connected" or "notResponding" },
-      { "powerState", host.connected and "poweredOn" or "unknown" },
+      { "connectionState", vim.scalar("HostSystemConnectionState", host.connected and "connected" or "notResponding") },
+      { "powerState", vim.scalar("HostSystemPowerState", host.connected and "poweredOn" or "unknown") },
       { "inMaintenanceMode", host.in_maintenance or false },
     })
   end
@@ -388,8 +388,11 @@ local function vm_runtime(vm)
   return function()
     return vim.object("VirtualMachineRuntimeInfo", {
       { "host", vim.ref("HostSystem", vm.host.moref) },
-      { "connectionState", vm.host.connected and "connected" or "disconnected" },
-      { "powerState", vm.power },
+      {
+        "connectionState",
+        vim.scalar("VirtualMachineConnectionState", vm.host.connected and "connected" or "disconnected"),
+      },
+      { "powerState", vim.scalar("VirtualMachinePowerState", vm.power) },
       { "toolsInstallerMounted", false },
     })
   end

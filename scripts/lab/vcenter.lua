@@ -163,7 +163,7 @@ local function task_info(object)
     { "descriptionId", object.name },
     { "entity", world.ref_of(object.entity) },
     { "entityName", object.entity.props.name },
-    { "state", object.state },
+    { "state", vim.scalar("TaskInfoState", object.state) },
     { "cancelled", object.fault ~= nil and object.fault.fault == "RequestCanceled" },
     { "cancelable", false },
     { "error", object.fault and vim.localized(object.fault) },
