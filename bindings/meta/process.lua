@@ -17,6 +17,7 @@ local process = {}
 ---@field signal? integer that ended it
 ---@field out string
 ---@field err string
+---@field truncated boolean more came than max_output
 
 ---@class Process
 ---@field pid integer
