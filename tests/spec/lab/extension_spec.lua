@@ -1,4 +1,4 @@
-local fakes <const> = dofile "tests/spec/lab/fakes.lua"
+local fakes <const> = require "support.fakes"
 fakes.install()
 
 local extension <const> = require "lab.extension"

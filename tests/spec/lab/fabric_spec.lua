@@ -1,5 +1,3 @@
-package.path = "scripts/?.lua;" .. package.path
-
 local fabric <const> = require "lab.fabric"
 
 local function lun(naa)
