@@ -294,6 +294,8 @@ static bool ask_page(struct call *c, const char *token)
                                            .self = {.id = "propertyCollector"},
                                            .body = c->body.data,
                                            .body_length = c->body.length};
+    lift_xml_doc_free(c->doc); /* of a fault, if any */
+    c->doc = NULL;
     c->failed = false;
     c->more = token != NULL;
     bool good = true;

@@ -19,8 +19,10 @@ local vsphere = {}
 ---@class Vsphere
 local Vsphere = {}
 
+--- Sends nothing yet; fails (config) on what is no host.
 ---@param options VsphereOptions
----@return Vsphere
+---@return Vsphere? session
+---@return Fail? why
 function vsphere.open(options) end
 
 --- A list, whatever a repeated field came as: nil is {}, a single value {value}.
