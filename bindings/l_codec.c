@@ -85,7 +85,10 @@ static int codec_unpercent(lua_State *L)
     for (size_t i = 0; i < length; i++) {
         int high = text[i] == '%' && length - i > 2 ? digit_of(text[i + 1]) : -1;
         int low = high >= 0 ? digit_of(text[i + 2]) : -1;
-        luaL_addchar(&out, low >= 0 ? (char)(high << 4 | low) : text[i]);
+        char byte = text[i];
+        if (low >= 0)
+            byte = (char)(high << 4 | low);
+        luaL_addchar(&out, byte);
         if (low >= 0)
             i += 2;
     }
