@@ -233,7 +233,7 @@ static int pump_end(lua_State *L, int status, lua_KContext context)
     if (is_over(p))
         wake(p, false);
     if (status != LUA_OK && status != LUA_YIELD) {
-        lift_logf(context_of(L)->log, LIFT_LOG_ERROR, "on_output of process %d: %s", p->pid,
+        lift_logf(context_of(L)->log, LIFT_LOG_WARN, "on_output of process %d: %s", p->pid,
                   luaL_tolstring(L, -1, NULL));
     }
     return 0;
