@@ -153,25 +153,17 @@ end
 
 function Host:device_path(naa) return self.root .. "/vmfs/devices/disks/" .. naa end
 
+--- Make the host's files say what the device table says: the device is there to be opened exactly while it is on.
 local function publish(self, naa)
   local device <const> = self.devices[naa]
-  local path <const> = self:device_path(naa)
-  if device and device.status == "on" then
-    if device.linked ~= device.lun.path then
-      fs.remove(path)
-      assert(fs.symlink(device.lun.path, path))
-      device.linked = device.lun.path
-    end
-  else
-    if device then device.linked = nil end
-    if fs.stat(path) then fs.remove(path) end
-  end
-  local status <const> = self.root .. "/var/lab/devices/" .. naa
-  if device then
-    fs.write(status, device.status .. "\n")
-  elseif fs.stat(status) then
+  local path <const>, status <const> = self:device_path(naa), self.root .. "/var/lab/devices/" .. naa
+  fs.remove(path)
+  if not device then
     fs.remove(status)
+    return
   end
+  if device.status == "on" then assert(fs.symlink(device.lun.path, path)) end
+  assert(fs.write(status, device.status .. "\n"))
 end
 
 --- Bring one device in line with what the fabric shows now. Nothing is discovered or forgotten here.
@@ -334,12 +326,15 @@ function Host:install(stand_ins, busybox, applets)
   for _, folder in ipairs(FOLDERS) do
     files.mkdirs(self.root .. "/" .. folder)
   end
+  for _, folder in ipairs { "vmfs/devices/disks", "var/lab/devices", "var/lab/writers" } do
+    files.empty(self.root .. "/" .. folder)
+  end
   for _, applet in ipairs(applets) do
     files.relink(busybox, self.root .. "/bin/" .. applet)
   end
   for _, name in ipairs(STAND_INS) do
     local path <const> = self.root .. "/bin/" .. name
-    if fs.stat(path) then fs.remove(path) end
+    fs.remove(path)
     files.install_script(stand_ins .. "/" .. name, path, busybox)
   end
   fs.write(self.root .. "/etc/vmware-release", "VMware ESXi 8.0.3\n")

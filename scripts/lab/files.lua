@@ -12,6 +12,13 @@ function M.mkdirs(path)
   assert(fs.mkdir(path))
 end
 
+--- Remove all files of a folder.
+function M.empty(path)
+  for _, name in ipairs(fs.list(path) or {}) do
+    fs.remove(path .. "/" .. name)
+  end
+end
+
 --- A symbolic link, whatever was there before.
 function M.relink(target, path)
   fs.remove(path)

@@ -1,6 +1,3 @@
-local fakes <const> = require "support.fakes"
-fakes.install()
-
 local extension <const> = require "lab.extension"
 
 describe("an execute line", function()

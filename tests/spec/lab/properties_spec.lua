@@ -1,6 +1,3 @@
-local fakes <const> = require "support.fakes"
-fakes.install()
-
 local properties <const> = require "lab.properties"
 local vim <const> = require "lab.vim"
 local world <const> = require "lab.world"
