@@ -232,8 +232,19 @@ local function resolve(self, call, session)
   return operation, object
 end
 
+--- The method that a request calls, read once.
+---@return lab.Call? call
+---@return lab.Fault? why
+local function call_of(request)
+  if not request.call and not request.why then
+    request.call, request.why = soap.call(request.body)
+  end
+  return request.call, request.why
+end
+
 local function perform(self, request, headers)
-  local call <const> = request.call or error(request.why)
+  local call <const>, why <const> = call_of(request)
+  if not call then error(why) end
   if (request.headers.soapaction or ""):gsub('"', "") == "" then
     error(vim.fault("InvalidRequest", "Malformed SOAPAction header"))
   end
@@ -272,7 +283,7 @@ end
 
 local FILE_READS <const> = { GET = true, HEAD = true }
 
---- What a request is, for the log and for fault rules. The parsed call stays with the request.
+--- What a request is, for the log and for fault rules.
 local function describe(self, request)
   if not request.path:find "^/sdk/?$" and request.path ~= "/sdk/vimService" then
     return {
@@ -282,8 +293,7 @@ local function describe(self, request)
       effect = not FILE_READS[request.method],
     }
   end
-  request.call, request.why = soap.call(request.body)
-  local call <const> = request.call
+  local call <const> = call_of(request)
   if not call then return { method = request.method, path = request.path } end
   local object <const> = self.tree.objects[call.this.id]
   local operation <const> = operations.table[call.method]
