@@ -239,7 +239,7 @@ static int clone_start(lua_State *L)
     lua_settop(L, 2);
     luaL_checktype(L, 2, LUA_TTABLE);
     opt_known(L, 2, names);
-    struct lift_clone_args args = {.task_id = needed(L, "task_id"),
+    struct lift_clone_args args = {.task_id = opt_string(L, 2, "task_id", NULL),
                                    .source = needed(L, "source"),
                                    .target = needed(L, "target")};
     return start(L, LIFT_CLONE_START, &args, call_done);

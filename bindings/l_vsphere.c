@@ -73,8 +73,10 @@ static int vsphere_open(lua_State *L)
     session->login = NULL;
     luaL_setmetatable(L, SESSION);
     struct lift_vsphere *vs = lift_vsphere_new(context->pool, context->log, &spec, &err);
-    if (!vs)
-        return fail_push(L, &err);
+    if (!vs) {
+        fail_table(L, &err);
+        return lua_error(L);
+    }
     session->login = lift_calloc(1, sizeof *session->login);
     *session->login = (struct login){.refs = 1, .vs = vs};
     return 1;

@@ -26,7 +26,8 @@ function clone.over_esxcli(session, host) end
 ---@return { version: string, features: string[] }? found
 ---@return Fail? why
 function Clone:version() end
----@param args { task_id: string, source: string, target: string }
+--- task_id is ours to choose where the host offers taskId; elsewhere the reply tells it.
+---@param args { task_id: string?, source: string, target: string }
 ---@return CloneState?
 ---@return Fail? why
 function Clone:start(args) end

@@ -19,10 +19,9 @@ local vsphere = {}
 ---@class Vsphere
 local Vsphere = {}
 
---- Sends nothing yet; fails (config) on what is no host.
+--- Sends nothing yet. Raises a config failure on what is no host.
 ---@param options VsphereOptions
----@return Vsphere? session
----@return Fail? why
+---@return Vsphere
 function vsphere.open(options) end
 
 --- A list, whatever a repeated field came as: nil is {}, a single value {value}.

@@ -293,9 +293,10 @@ describe("lunalift.vsphere", function()
   end)
 
   it("refuses what is no host", function()
-    local session <const>, why <const> = vsphere.open { host = "ftp://x", username = "u", password = secret.new "p" }
-    assert.is_nil(session)
+    local ok <const>, why <const> = pcall(vsphere.open, { host = "ftp://x", username = "u", password = secret.new "p" })
+    assert.is_false(ok)
     assert.equal("config", why.kind)
+    assert.is_string(why.hint)
     assert.error(function() vsphere.open { host = "x" } end)
   end)
 end)
