@@ -54,7 +54,8 @@ const struct lift_xml_node *lift_vsphere_content(const struct lift_vsphere *vs);
  *
  * Log in: reads the version list and the service content, then Login; single-flight, so calls that
  * find no session share it. Calls do it on their own; ask for it to learn early whether host,
- * certificate and password are right.
+ * certificate and password are right.  The end's result is the service content.  Logging out of no
+ * session succeeds.
  */
 LIFT_NODISCARD struct lift_vsphere_call *lift_vsphere_login(struct lift_vsphere *vs,
                                                             lift_vsphere_fn *done, void *payload,

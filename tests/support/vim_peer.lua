@@ -25,12 +25,13 @@ function M.fault(kind, text) return { status = 500, body = ENVELOPE:format(FAULT
 function M.escape(text) return (text:gsub("[&<>]", { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;" })) end
 
 --- answers: method → inner XML of the response, a server answer, or a function(body) that returns either.
----@return table peer { session, calls = { {method, body}, … } }
+---@return table peer { session, calls = { {method, body}, … }, on_call = fun(count)? }
 function M.open(answers)
   local peer <const> = { calls = {}, cookie = 0 }
   local function handle(request)
     local method <const> = request.body:match "Body><(%a+)" or request.method
     peer.calls[#peer.calls + 1] = { method = method, body = request.body }
+    if peer.on_call then peer.on_call(#peer.calls) end
     if request.path:find "vimServiceVersions" then return { status = 404 } end
     if method == "RetrieveServiceContent" then return { body = reply(method, CONTENT) } end
     if method == "Login" then

@@ -1,5 +1,6 @@
 local peers <const> = require "support.vim_peer"
 local secret <const> = require "lunalift.secret"
+local task <const> = require "lunalift.task"
 local vsphere <const> = require "lunalift.vsphere"
 
 local HOST <const> = { type = "HostSystem", id = "host-1" }
@@ -250,6 +251,24 @@ describe("lunalift.vsphere", function()
       peer.server:close()
       session = esxcli ""
       assert.same({}, session:esxcli(HOST, "a b"))
+    end)
+
+    it("is let go of when its task is cancelled, whatever it waits for", function()
+      for n = 1, 5 do
+        local session <const> = esxcli '<obj xsi:type="xsd:string">done</obj>'
+        local child <const> = task.spawn(function() return session:esxcli(HOST, "a b") end)
+        peer.on_call = function(count)
+          if count == n then child:cancel "enough" end
+        end
+        local rows <const>, why <const> = child:wait()
+        assert.is_nil(rows)
+        assert.equal("cancelled", why.kind)
+        assert.equal(n, #peer.calls)
+        peer.on_call = nil
+        assert.same({ { value = "done" } }, session:esxcli(HOST, "a b"))
+        assert.equal(1, peers.count(peer, "Login"))
+        peer.server:close()
+      end
     end)
 
     it("says what the command said", function()
