@@ -11,7 +11,11 @@ int main(int argc, char **argv)
     struct runtime runtime = {0};
     const char *level = getenv("LUNALIFT_LOG");
     signal(SIGPIPE, SIG_IGN);
-    setenv("LUA_PATH", LUNALIFT_SOURCE_DIR "/tests/?.lua;" LUNALIFT_SOURCE_DIR "/tests/spec/?.lua;;", 1);
+    setenv("LUA_PATH",
+           LUNALIFT_SOURCE_DIR "/tests/?.lua;" LUNALIFT_SOURCE_DIR
+                               "/tests/spec/?.lua;" LUNALIFT_SOURCE_DIR
+                               "/tests/spec/support/?.lua;;",
+           1);
     runtime.layers[0] = LUNALIFT_SOURCE_DIR "/scripts";
     runtime.layers[1] = LUNALIFT_SOURCE_DIR "/tests/spec/layer"; /* scripts that only specs load */
     if (!runtime_init(&runtime, level != NULL ? LIFT_LOG_DEBUG : LIFT_LOG_ERROR, false, STATE_TEST,

@@ -24,7 +24,7 @@ end
 function M.nearest(word, names)
   local best, best_distance = nil, math.max(2, #word // 2) + 1
   for _, name in ipairs(names) do
-    local d <const> = distance(word, name)
+    local d <const> = name:sub(1, #word) == word and 1 or distance(word, name)
     if d < best_distance then
       best, best_distance = name, d
     end
