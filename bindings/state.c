@@ -477,6 +477,11 @@ void state_allow_hosts(struct state *state, const char *const *hosts)
         state->hosts[i] = lift_strdup(hosts[i]);
 }
 
+const char *const *state_hosts(const struct state *state)
+{
+    return (const char *const *)state->hosts;
+}
+
 bool state_host_allowed(const struct state *state, const char *host)
 {
     if (state->hosts == NULL)

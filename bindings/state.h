@@ -36,6 +36,7 @@ const struct context *context_of(lua_State *L);
 /* Hosts that HTTP may reach from this state; NULL-terminated, copied; not called: any. */
 void state_allow_hosts(struct state *state, const char *const *hosts);
 bool state_host_allowed(const struct state *state, const char *host);
+const char *const *state_hosts(const struct state *state); /* NULL: any */
 
 /* A script module's file: the layer that wins.  false when there is none.  name "vendors.ontap". */
 struct script_file {

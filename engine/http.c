@@ -9,6 +9,7 @@
 #include <openssl/evp.h>
 
 #include "http_pool.h"
+#include "url.h"
 
 #define CONNECT_TIMEOUT_MS 10000
 #define TIMEOUT_MS 60000
@@ -26,9 +27,7 @@ struct lift_http {
     void *payload;
 
     /* what is asked */
-    char *origin; /* "https://host:443": the part of the URL that texts may show */
-    char *host;
-    long port;
+    struct lift_url url;
     struct curl_slist *headers;
     struct curl_slist *addresses;
     char *body;
@@ -109,13 +108,13 @@ static void say_untrusted(const struct lift_http *http, struct lift_error *err)
     const struct lift_tls_why *why = &http->why;
     if (why->reason[0]) {
         lift_fail(err, LIFT_UNREACHABLE, "%s: certificate not trusted: %s of %s (SHA-256 %s)",
-                  http->origin, why->reason, why->subject, why->sha256);
+                  http->url.origin, why->reason, why->subject, why->sha256);
         lift_hint(err, "give the certificate of its CA (ca, ca_file, or SSL_CERT_FILE), or, once "
                        "compared with what the server itself shows, its SHA-256 as thumbprint");
         return;
     }
     lift_fail(err, LIFT_UNREACHABLE, "%s: the certificate does not name this host: %s%s%s%s",
-              http->origin, why->subject[0] ? why->subject : http->curl_text,
+              http->url.origin, why->subject[0] ? why->subject : http->curl_text,
               why->sha256[0] ? " (SHA-256 " : "", why->sha256, why->sha256[0] ? ")" : "");
     lift_hint(err, "connect by a name that the certificate carries, or give its SHA-256 as "
                    "thumbprint");
@@ -126,12 +125,12 @@ static void say_timeout(const struct lift_http *http, bool sent, struct lift_err
     curl_off_t connected_us = 0;
     curl_easy_getinfo(http->curl, CURLINFO_PRETRANSFER_TIME_T, &connected_us);
     if (connected_us == 0 && !sent) {
-        lift_fail(err, LIFT_UNREACHABLE, "%s: no connection in %.1f s", http->origin,
+        lift_fail(err, LIFT_UNREACHABLE, "%s: no connection in %.1f s", http->url.origin,
                   (double)(lift_loop_now_ms(http->pool->loop) - http->started_ms) / 1000);
         lift_hint(err, "check the address, the route and the firewalls between");
         return;
     }
-    lift_fail(err, LIFT_TIMEOUT, "%s: no whole answer in %.1f s", http->origin,
+    lift_fail(err, LIFT_TIMEOUT, "%s: no whole answer in %.1f s", http->url.origin,
               http->timeout_ms / 1000.0);
 }
 
@@ -141,11 +140,11 @@ static void say_why(const struct lift_http *http, struct lift_error *err)
     long sent = 0;
     curl_easy_getinfo(http->curl, CURLINFO_REQUEST_SIZE, &sent);
     if (http->error.code != LIFT_OK) {
-        lift_fail(err, http->error.code, "%s: %s", http->origin, http->error.text);
+        lift_fail(err, http->error.code, "%s: %s", http->url.origin, http->error.text);
         lift_hint(err, "%s", http->error.hint);
     } else if (http->too_much) {
         lift_fail(err, LIFT_NO_SPACE, "%s: the answer is longer than the %zu bytes allowed",
-                  http->origin, http->reply_body.max);
+                  http->url.origin, http->reply_body.max);
     } else {
         switch (http->result) {
         case CURLE_PEER_FAILED_VERIFICATION:
@@ -159,10 +158,10 @@ static void say_why(const struct lift_http *http, struct lift_error *err)
         case CURLE_SSL_CONNECT_ERROR:
         case CURLE_SSL_CERTPROBLEM:
         case CURLE_SSL_CIPHER:
-            lift_fail(err, LIFT_UNREACHABLE, "%s: %s", http->origin, text);
+            lift_fail(err, LIFT_UNREACHABLE, "%s: %s", http->url.origin, text);
             break;
         default:
-            lift_fail(err, LIFT_PROTOCOL, "%s: %s", http->origin, text);
+            lift_fail(err, LIFT_PROTOCOL, "%s: %s", http->url.origin, text);
         }
     }
     err->unanswered = sent > 0;
@@ -324,50 +323,6 @@ static bool add_headers(struct lift_http *http, const struct lift_http_spec *spe
            lift_fail(err, LIFT_FAILED, "no memory for a header");
 }
 
-/* curl_url_get() with our memory: NULL when the part is missing. */
-static char *url_part(CURLU *url, CURLUPart what)
-{
-    char *part = NULL;
-    curl_url_get(url, what, &part, what == CURLUPART_PORT ? CURLU_DEFAULT_PORT : 0);
-    char *copy = lift_strdup(part);
-    curl_free(part);
-    return copy;
-}
-
-static bool take_url(struct lift_http *http, const char *text, struct lift_error *err)
-{
-    CURLU *url = curl_url();
-    CURLUcode rc = curl_url_set(url, CURLUPART_URL, text, CURLU_DISALLOW_USER);
-    char *scheme = NULL, *port = NULL;
-    bool ok = false;
-    if (rc != CURLUE_OK) {
-        lift_fail(err, LIFT_CONFIG, "not a URL to send to: %s", curl_url_strerror(rc));
-        goto out;
-    }
-    scheme = url_part(url, CURLUPART_SCHEME);
-    port = url_part(url, CURLUPART_PORT);
-    http->host = url_part(url, CURLUPART_HOST);
-    if (!scheme || (strcmp(scheme, "http") != 0 && strcmp(scheme, "https") != 0)) {
-        lift_fail(err, LIFT_CONFIG, "a URL starts with https:// or http://, not %.20s",
-                  scheme ? scheme : "");
-        goto out;
-    }
-    for (const char *c = http->host; *c; c++) {
-        if ((unsigned char)*c <= 0x7f)
-            continue;
-        lift_fail(err, LIFT_CONFIG, "the host of a URL is plain ASCII (xn--… where needed)");
-        goto out;
-    }
-    http->port = strtol(port, NULL, 10);
-    http->origin = lift_asprintf("%s://%s:%s", scheme, http->host, port);
-    ok = true;
-out:
-    lift_free(scheme);
-    lift_free(port);
-    curl_url_cleanup(url);
-    return ok;
-}
-
 static CURLcode on_tls(CURL *curl, void *ctx, void *payload)
 {
     struct lift_http *http = payload;
@@ -469,7 +424,7 @@ static void on_resolved(void *payload, const char *addresses, const struct lift_
         event_active(http->later, EV_TIMEOUT, 0);
         return;
     }
-    char *entry = lift_asprintf("%s:%ld:%s", http->host, http->port, addresses);
+    char *entry = lift_asprintf("%s:%u:%s", http->url.host, http->url.port, addresses);
     http->addresses = curl_slist_append(NULL, entry);
     lift_free(entry);
     curl_easy_setopt(http->curl, CURLOPT_RESOLVE, http->addresses);
@@ -485,7 +440,7 @@ static bool prepare(struct lift_http *http, const struct lift_http_spec *spec,
     if (!spec->method || !is_token(spec->method) ||
         strpbrk(spec->method, "abcdefghijklmnopqrstuvwxyz"))
         return lift_fail(err, LIFT_CONFIG, "not a method: \"%.20s\"", spec->method);
-    if (!take_url(http, spec->url, err) || !add_headers(http, spec, err))
+    if (!lift_url_parse(spec->url, &http->url, err) || !add_headers(http, spec, err))
         return false;
     http->lane = lift_http__lane(http->pool, &spec->trust, err);
     if (!http->lane)
@@ -504,12 +459,12 @@ static bool prepare(struct lift_http *http, const struct lift_http_spec *spec,
 
 static bool start(struct lift_http *http, struct lift_error *err)
 {
-    if (lift_resolve_literal(http->host))
+    if (lift_resolve_literal(http->url.host))
         return launch(http) || lift_fail(err, LIFT_FAILED, "libcurl refuses the request");
     uint32_t within_ms =
         http->connect_timeout_ms < http->timeout_ms ? http->connect_timeout_ms : http->timeout_ms;
     http->naming =
-        lift_resolve_start(http->pool->resolver, http->host, within_ms, on_resolved, http);
+        lift_resolve_start(http->pool->resolver, http->url.host, within_ms, on_resolved, http);
     return true;
 }
 
@@ -553,8 +508,7 @@ void lift_http_free(struct lift_http *http)
     lift_buf_wipe(&http->reply_body);
     event_free(http->later);
     lift_loop_hold(http->pool->loop, -1);
-    lift_free(http->origin);
-    lift_free(http->host);
+    lift_url_fini(&http->url);
     lift_free(http);
 }
 
