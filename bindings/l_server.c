@@ -164,6 +164,8 @@ static int answer(lua_State *L, int status, lua_KContext context)
         lua_newtable(L);
         lua_replace(L, table);
     }
+    if (!lua_istable(L, table))
+        luaL_error(L, "on_request must return a table or nil: got %s", luaL_typename(L, table));
     opt_known(L, table, names);
     int code = (int)opt_integer(L, table, "status", 200, 200, 599);
     bool drop = opt_boolean(L, table, "drop", false);
@@ -202,9 +204,12 @@ static int served(lua_State *L, int status, lua_KContext context)
     bool failed = status != LUA_OK && status != LUA_YIELD;
     (void)context;
     task_check(L); /* who was cancelled need not explain itself */
-    if (failed && e->request)
-        lift_logf(context_of(L)->log, LIFT_LOG_ERROR, "%s %s: %s", lift_request_method(e->request),
-                  lift_request_target(e->request), luaL_tolstring(L, -1, NULL));
+    if (!failed || !e->request)
+        return 0;
+    fail_of(L);
+    lua_getfield(L, -1, "message");
+    lift_logf(context_of(L)->log, LIFT_LOG_ERROR, "%s %s: %s", lift_request_method(e->request),
+              lift_request_target(e->request), luaL_tolstring(L, -1, NULL));
     return 0;
 }
 
