@@ -79,7 +79,7 @@ static const char **push_keys(lua_State *L, int idx, const char *what, size_t *c
 static void add_pair(lua_State *L, struct lift_buf *out, const char *key, const char *what)
 {
     size_t length = 0;
-    const char *text;
+    const char *text = NULL;
     const struct lift_secret *secret = secret_test(L, -1);
     if (secret)
         text = lift_secret_bytes(secret), length = lift_secret_length(secret);
@@ -131,7 +131,7 @@ static bool has(lua_State *L, int options, const char *name)
 
 static void build_url(lua_State *L, struct request *r, int config, int path_idx, int options)
 {
-    size_t length;
+    size_t length = 0;
     const char *path = luaL_checklstring(L, path_idx, &length);
     luaL_argcheck(L, strlen(path) == length && (!*path || *path == '/' || *path == '?'), path_idx,
                   "a path begins with /");
@@ -164,8 +164,8 @@ static const char *build_body(lua_State *L, struct request *r, int options)
     }
     if (!json && !body)
         return NULL;
-    size_t length;
-    const char *text;
+    size_t length = 0;
+    const char *text = NULL;
     lua_getfield(L, options, json ? "json" : "body");
     const struct lift_secret *secret = body ? secret_test(L, -1) : NULL;
     if (json)
