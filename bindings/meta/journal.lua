@@ -3,6 +3,10 @@
 ---@class lunalift.journal
 local journal = {}
 
+---@class JournalLock
+local JournalLock = {}
+function JournalLock:close() end
+
 ---@return boolean? done
 ---@return Fail? why
 function journal.write(path, text) end
