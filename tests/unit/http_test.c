@@ -10,16 +10,12 @@
 #include <cmocka.h>
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
-#include <event2/dns.h>
-#include <event2/dns_struct.h>
 #include <event2/event.h>
 #include <event2/listener.h>
 #include <sys/socket.h>
 
-#include "engine/http.h"
 #include "engine/resolve.h"
-#include "engine/server.h"
-#include "engine/timer.h"
+#include "tests/unit/http_fetch.h"
 
 #define CONNECTIONS_MAX 512
 #define OK_REPLY "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -42,27 +38,11 @@ struct peer {
     struct event *drip_timer;
     size_t dripped;
     char last[65536]; /* the request as it came */
-    char url[64];
 };
 
 struct fixture {
-    struct lift_loop *loop;
-    struct lift_http_pool *pool;
+    struct client client;
     struct peer peer;
-};
-
-/* What `done` said. */
-struct outcome {
-    struct fixture *fixture;
-    struct lift_http *http;
-    int calls;
-    int status;
-    char content_type[64];
-    char headers[2048];
-    struct lift_buf body;
-    struct lift_error err;
-    unsigned *left; /* stops the loop at 0 */
-    bool free_within;
 };
 
 static void hang_up(struct bufferevent *bev, enum manner manner)
@@ -164,18 +144,16 @@ static void answer(struct peer *peer, const char *text, enum manner after)
 static int set_up(void **state)
 {
     struct fixture *f = calloc(1, sizeof *f);
-    struct lift_error err = {0};
     struct sockaddr_in address = {.sin_family = AF_INET};
     socklen_t length = sizeof address;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    f->loop = lift_loop_new(&err);
-    f->pool = lift_http_pool_new(f->loop, &err);
-    struct event_base *base = lift_loop_base(f->loop);
+    client_open(&f->client);
+    struct event_base *base = lift_loop_base(f->client.loop);
     f->peer.drip_timer = event_new(base, -1, EV_PERSIST, on_drip, &f->peer);
     f->peer.listener = evconnlistener_new_bind(base, on_accept, &f->peer, LEV_OPT_CLOSE_ON_FREE,
                                                256, (struct sockaddr *)&address, sizeof address);
     getsockname(evconnlistener_get_fd(f->peer.listener), (struct sockaddr *)&address, &length);
-    snprintf(f->peer.url, sizeof f->peer.url, "http://127.0.0.1:%u/x", ntohs(address.sin_port));
+    snprintf(f->client.url, sizeof f->client.url, "http://127.0.0.1:%u/x", ntohs(address.sin_port));
     answer(&f->peer, OK_REPLY, KEEP);
     *state = f;
     return 0;
@@ -184,82 +162,14 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     struct fixture *f = *state;
-    lift_http_pool_free(f->pool);
     evconnlistener_free(f->peer.listener);
     event_free(f->peer.drip_timer);
     for (unsigned i = 0; i < CONNECTIONS_MAX; i++)
         if (f->peer.connections[i])
             bufferevent_free(f->peer.connections[i]);
-    event_base_loop(lift_loop_base(f->loop), EVLOOP_NONBLOCK);
-    int left = lift_loop_handles(f->loop);
-    lift_loop_free(f->loop);
+    int left = client_close(&f->client);
     free(f);
     return left;
-}
-
-static void on_done(void *payload, struct lift_http_reply *reply, const struct lift_error *err)
-{
-    struct outcome *out = payload;
-    out->calls++;
-    if (reply) {
-        out->status = reply->status;
-        snprintf(out->content_type, sizeof out->content_type, "%s", reply->content_type);
-        snprintf(out->headers, sizeof out->headers, "%s", reply->headers);
-        out->body = reply->body; /* taken */
-        memset(&reply->body, 0, sizeof reply->body);
-    } else {
-        out->err = *err;
-    }
-    if (out->free_within) {
-        lift_http_free(out->http);
-        out->http = NULL;
-    }
-    if (--*out->left == 0)
-        lift_loop_stop(out->fixture->loop);
-}
-
-static void out_free(struct outcome *out)
-{
-    lift_http_free(out->http);
-    lift_buf_free(&out->body);
-}
-
-/* One exchange from start to end; the outcome is to be freed. */
-static struct outcome fetch(struct fixture *f, struct lift_http_spec spec)
-{
-    unsigned left = 1;
-    struct lift_error err = {0};
-    struct outcome out = {.fixture = f, .left = &left};
-    spec.method = spec.method ? spec.method : "GET";
-    spec.url = spec.url ? spec.url : f->peer.url;
-    spec.timeout_ms = spec.timeout_ms ? spec.timeout_ms : 5000;
-    out.http = lift_http_start(f->pool, &spec, on_done, &out, &err);
-    if (!out.http)
-        fail_msg("not started: %s", err.text);
-    assert_int_equal(out.calls, 0); /* never from within the call */
-    lift_loop_run(f->loop);
-    assert_int_equal(out.calls, 1);
-    return out;
-}
-
-static void assert_fetch_fails(struct fixture *f, struct lift_http_spec spec, enum lift_code code,
-                               bool unanswered)
-{
-    struct outcome out = fetch(f, spec);
-    if (out.err.code != code || out.err.unanswered != unanswered)
-        fail_msg("%s, %sunanswered, status %d: %s", lift_code_name(out.err.code),
-                 out.err.unanswered ? "" : "not ", out.status, out.err.text);
-    out_free(&out);
-}
-
-static void assert_fetch_gives(struct fixture *f, struct lift_http_spec spec, int status,
-                               const char *body)
-{
-    struct outcome out = fetch(f, spec);
-    if (out.status != status)
-        fail_msg("status %d: %s", out.status, out.err.text);
-    assert_string_equal(out.body.data ? out.body.data : "", body);
-    out_free(&out);
 }
 
 /* ---- plain exchanges ---- */
@@ -272,7 +182,7 @@ static void a_reply_comes_with_status_headers_and_body(void **state)
            "HTTP/1.1 404 Gone Fishing\r\nContent-Type: Application/JSON; charset=utf-8\r\n"
            "X-Two:  a b \r\nContent-Length: 4\r\n\r\nnope",
            KEEP);
-    struct outcome out = fetch(f, (struct lift_http_spec){0});
+    struct outcome out = fetch(&f->client, (struct lift_http_spec){0});
     assert_int_equal(out.status, 404);
     assert_string_equal(out.content_type, "application/json");
     assert_string_equal(out.headers, "content-type: Application/JSON; charset=utf-8\nx-two: a b\n"
@@ -294,7 +204,7 @@ static void a_request_says_what_it_was_told_and_nothing_else(void **state)
     struct lift_secret *secret = lift_secret_new("s3cr3t", 6);
     const struct lift_http_header headers[] = {
         {"X-Token", "Bearer ", secret}, {"X-Empty", "", NULL}, {"Accept", "text/x", NULL}};
-    assert_fetch_gives(f,
+    assert_fetch_gives(&f->client,
                        (struct lift_http_spec){.method = "PATCH",
                                                .headers = headers,
                                                .header_count = 3,
@@ -321,20 +231,20 @@ static void methods_go_out_as_they_are(void **state)
     struct fixture *f = *state;
     static const char *const METHODS[] = {"DELETE", "POST", "PUT", "PROPFIND"};
     for (size_t i = 0; i < 4; i++) {
-        assert_fetch_gives(f, (struct lift_http_spec){.method = METHODS[i]}, 200, "ok");
+        assert_fetch_gives(&f->client, (struct lift_http_spec){.method = METHODS[i]}, 200, "ok");
         assert_memory_equal(f->peer.last, METHODS[i], strlen(METHODS[i]));
     }
     answer(&f->peer, "HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n", KEEP);
-    assert_fetch_gives(f, (struct lift_http_spec){.method = "HEAD"}, 200, "");
+    assert_fetch_gives(&f->client, (struct lift_http_spec){.method = "HEAD"}, 200, "");
 }
 
 static void the_path_is_left_alone_and_redirects_are_not_followed(void **state)
 {
     struct fixture *f = *state;
     char url[128];
-    snprintf(url, sizeof url, "%s/../a%%2Fb?q=1", f->peer.url);
+    snprintf(url, sizeof url, "%s/../a%%2Fb?q=1", f->client.url);
     answer(&f->peer, "HTTP/1.1 302 Found\r\nLocation: /other\r\nContent-Length: 0\r\n\r\n", KEEP);
-    assert_fetch_gives(f, (struct lift_http_spec){.url = url}, 302, "");
+    assert_fetch_gives(&f->client, (struct lift_http_spec){.url = url}, 302, "");
     assert_non_null(strstr(f->peer.last, "GET /x/../a%2Fb?q=1 HTTP/1.1\r\n"));
     assert_int_equal(f->peer.requests, 1);
 }
@@ -343,7 +253,7 @@ static void the_environment_names_no_proxy(void **state)
 {
     struct fixture *f = *state;
     setenv("http_proxy", "http://127.0.0.1:1", 1);
-    assert_fetch_gives(f, (struct lift_http_spec){0}, 200, "ok");
+    assert_fetch_gives(&f->client, (struct lift_http_spec){0}, 200, "ok");
     unsetenv("http_proxy");
 }
 
@@ -363,19 +273,19 @@ static void mistakes_are_told_at_once(void **state)
         {.method = "GET", .url = "https://h\xc3\xb6st/"},
         {.method = "GET", .url = "http://127.0.0.1/a b"},
         {.method = "GET", .url = ""},
-        {.method = "get", .url = f->peer.url},
-        {.method = "GET /", .url = f->peer.url},
-        {.method = "GET", .url = f->peer.url, .headers = &line, .header_count = 1},
-        {.method = "GET", .url = f->peer.url, .headers = &name, .header_count = 1},
-        {.method = "GET", .url = f->peer.url, .headers = &secret, .header_count = 1},
-        {.method = "GET", .url = f->peer.url, .headers = &cut, .header_count = 1},
-        {.method = "GET", .url = f->peer.url, .headers = &length, .header_count = 1},
-        {.method = "GET", .url = f->peer.url, .username = "a:b", .password = nul},
-        {.method = "GET", .url = f->peer.url, .trust.thumbprint = "AA"},
+        {.method = "get", .url = f->client.url},
+        {.method = "GET /", .url = f->client.url},
+        {.method = "GET", .url = f->client.url, .headers = &line, .header_count = 1},
+        {.method = "GET", .url = f->client.url, .headers = &name, .header_count = 1},
+        {.method = "GET", .url = f->client.url, .headers = &secret, .header_count = 1},
+        {.method = "GET", .url = f->client.url, .headers = &cut, .header_count = 1},
+        {.method = "GET", .url = f->client.url, .headers = &length, .header_count = 1},
+        {.method = "GET", .url = f->client.url, .username = "a:b", .password = nul},
+        {.method = "GET", .url = f->client.url, .trust.thumbprint = "AA"},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         struct lift_error err = {0};
-        if (lift_http_start(f->pool, &wrong[i], on_done, NULL, &err))
+        if (lift_http_start(f->client.pool, &wrong[i], on_done, NULL, &err))
             fail_msg("%zu was started", i);
         assert_int_equal(err.code, LIFT_CONFIG);
         assert_null(strstr(err.text, "pw"));
@@ -423,10 +333,10 @@ static void a_ceiling_counts_decoded_bytes(void **state)
     struct fixture *f = *state;
     char reply[1024];
     answer_with(&f->peer, reply, gzip_reply(reply, sizeof reply), KEEP);
-    struct outcome out = fetch(f, (struct lift_http_spec){.max_body = 100000});
+    struct outcome out = fetch(&f->client, (struct lift_http_spec){.max_body = 100000});
     assert_int_equal(out.body.length, 100000);
     out_free(&out);
-    assert_fetch_fails(f, (struct lift_http_spec){.max_body = 99999}, LIFT_NO_SPACE, true);
+    assert_fetch_fails(&f->client, (struct lift_http_spec){.max_body = 99999}, LIFT_NO_SPACE, true);
 }
 
 static void a_long_body_is_cut_off(void **state)
@@ -437,11 +347,11 @@ static void a_long_body_is_cut_off(void **state)
     memset(reply, 'x', size);
     memcpy(reply, "HTTP/1.1 200 OK\r\n\r\n", 19);
     answer_with(&f->peer, reply, size, CLOSE);
-    struct outcome out = fetch(f, (struct lift_http_spec){.max_body = size});
+    struct outcome out = fetch(&f->client, (struct lift_http_spec){.max_body = size});
     assert_string_equal(out.err.text, "");
     assert_int_equal(out.body.length, size - 19);
     out_free(&out);
-    assert_fetch_fails(f, (struct lift_http_spec){.max_body = 65536}, LIFT_NO_SPACE, true);
+    assert_fetch_fails(&f->client, (struct lift_http_spec){.max_body = 65536}, LIFT_NO_SPACE, true);
     free(reply);
 }
 
@@ -451,8 +361,8 @@ static void a_long_body_arrives(void **state)
     char *body = calloc(1, 60001);
     memset(body, 'y', 60000);
     assert_fetch_gives(
-        f, (struct lift_http_spec){.method = "POST", .body = body, .body_length = 60000}, 200,
-        "ok");
+        &f->client, (struct lift_http_spec){.method = "POST", .body = body, .body_length = 60000},
+        200, "ok");
     assert_string_equal(strstr(f->peer.last, "\r\n\r\n") + 4, body);
     free(body);
 }
@@ -463,8 +373,8 @@ static void nobody_listens_is_unreachable(void **state)
 {
     struct fixture *f = *state;
     evconnlistener_disable(f->peer.listener);
-    assert_fetch_fails(f, (struct lift_http_spec){.url = "http://127.0.0.1:1/"}, LIFT_UNREACHABLE,
-                       false);
+    assert_fetch_fails(&f->client, (struct lift_http_spec){.url = "http://127.0.0.1:1/"},
+                       LIFT_UNREACHABLE, false);
 }
 
 static void a_cut_reply_is_unanswered(void **state)
@@ -479,7 +389,7 @@ static void a_cut_reply_is_unanswered(void **state)
     };
     for (size_t i = 0; i < sizeof CUT / sizeof *CUT; i++) {
         answer(&f->peer, CUT[i], CLOSE);
-        assert_fetch_fails(f, (struct lift_http_spec){0}, LIFT_PROTOCOL, true);
+        assert_fetch_fails(&f->client, (struct lift_http_spec){0}, LIFT_PROTOCOL, true);
     }
 }
 
@@ -487,7 +397,7 @@ static void what_is_not_http_is_refused(void **state)
 {
     struct fixture *f = *state;
     answer(&f->peer, "SSH-2.0-OpenSSH_9.2\r\n", CLOSE);
-    assert_fetch_fails(f, (struct lift_http_spec){0}, LIFT_PROTOCOL, true);
+    assert_fetch_fails(&f->client, (struct lift_http_spec){0}, LIFT_PROTOCOL, true);
 }
 
 static void a_connection_lost_before_the_answer_is_unanswered(void **state)
@@ -495,9 +405,9 @@ static void a_connection_lost_before_the_answer_is_unanswered(void **state)
     struct fixture *f = *state;
     f->peer.refuse_from = 1, f->peer.refuse_until = 99;
     f->peer.refusal = RESET;
-    assert_fetch_fails(f, (struct lift_http_spec){.method = "POST"}, LIFT_PROTOCOL, true);
+    assert_fetch_fails(&f->client, (struct lift_http_spec){.method = "POST"}, LIFT_PROTOCOL, true);
     f->peer.refusal = CLOSE;
-    assert_fetch_fails(f, (struct lift_http_spec){.method = "POST"}, LIFT_PROTOCOL, true);
+    assert_fetch_fails(&f->client, (struct lift_http_spec){.method = "POST"}, LIFT_PROTOCOL, true);
     assert_int_equal(f->peer.requests, 2);
 }
 
@@ -505,16 +415,16 @@ static void a_silent_peer_runs_into_the_timeout(void **state)
 {
     struct fixture *f = *state;
     answer_with(&f->peer, NULL, 0, KEEP);
-    assert_fetch_fails(f, (struct lift_http_spec){.timeout_ms = 100}, LIFT_TIMEOUT, true);
+    assert_fetch_fails(&f->client, (struct lift_http_spec){.timeout_ms = 100}, LIFT_TIMEOUT, true);
 }
 
 static void a_dripping_reply_does_not_stretch_the_timeout(void **state)
 {
     struct fixture *f = *state;
     f->peer.drip = true;
-    uint64_t begin_ms = lift_loop_now_ms(f->loop);
-    assert_fetch_fails(f, (struct lift_http_spec){.timeout_ms = 200}, LIFT_TIMEOUT, true);
-    assert_in_range(lift_loop_now_ms(f->loop) - begin_ms, 190, 1000);
+    uint64_t begin_ms = lift_loop_now_ms(f->client.loop);
+    assert_fetch_fails(&f->client, (struct lift_http_spec){.timeout_ms = 200}, LIFT_TIMEOUT, true);
+    assert_in_range(lift_loop_now_ms(f->client.loop) - begin_ms, 190, 1000);
     assert_in_range(f->peer.dripped, 2, 20);
 }
 
@@ -526,10 +436,11 @@ static void a_dripping_reply_does_not_stretch_the_timeout(void **state)
 static void an_effect_is_sent_once(void **state)
 {
     struct fixture *f = *state;
-    assert_fetch_gives(f, (struct lift_http_spec){0}, 200, "ok"); /* leaves a connection behind */
+    assert_fetch_gives(&f->client, (struct lift_http_spec){0}, 200,
+                       "ok"); /* leaves a connection behind */
     f->peer.refuse_from = 2, f->peer.refuse_until = 2;
-    assert_fetch_fails(f, (struct lift_http_spec){.method = "POST", .effect = true}, LIFT_PROTOCOL,
-                       true);
+    assert_fetch_fails(&f->client, (struct lift_http_spec){.method = "POST", .effect = true},
+                       LIFT_PROTOCOL, true);
     assert_int_equal(f->peer.requests, 2);
     assert_int_equal(f->peer.accepted, 2);
 }
@@ -537,9 +448,9 @@ static void an_effect_is_sent_once(void **state)
 static void a_read_is_resent_by_the_library(void **state)
 {
     struct fixture *f = *state;
-    assert_fetch_gives(f, (struct lift_http_spec){0}, 200, "ok");
+    assert_fetch_gives(&f->client, (struct lift_http_spec){0}, 200, "ok");
     f->peer.refuse_from = 2, f->peer.refuse_until = 2;
-    assert_fetch_gives(f, (struct lift_http_spec){0}, 200, "ok");
+    assert_fetch_gives(&f->client, (struct lift_http_spec){0}, 200, "ok");
     assert_int_equal(f->peer.requests, 3);
 }
 
@@ -547,11 +458,12 @@ static void reads_share_a_connection_and_effects_keep_their_own(void **state)
 {
     struct fixture *f = *state;
     for (int i = 0; i < 3; i++)
-        assert_fetch_gives(f, (struct lift_http_spec){0}, 200, "ok");
+        assert_fetch_gives(&f->client, (struct lift_http_spec){0}, 200, "ok");
     assert_int_equal(f->peer.accepted, 1);
-    assert_fetch_gives(f, (struct lift_http_spec){.method = "POST", .effect = true}, 200, "ok");
+    assert_fetch_gives(&f->client, (struct lift_http_spec){.method = "POST", .effect = true}, 200,
+                       "ok");
     assert_int_equal(f->peer.accepted, 2);
-    assert_fetch_gives(f, (struct lift_http_spec){0}, 200, "ok");
+    assert_fetch_gives(&f->client, (struct lift_http_spec){0}, 200, "ok");
     assert_int_equal(f->peer.accepted, 2);
 }
 
@@ -564,13 +476,13 @@ static void hundreds_run_at_once(void **state)
     static struct outcome out[COUNT];
     unsigned left = COUNT;
     struct lift_error err = {0};
-    const struct lift_http_spec spec = {.method = "GET", .url = f->peer.url};
+    const struct lift_http_spec spec = {.method = "GET", .url = f->client.url};
     for (int i = 0; i < COUNT; i++) {
-        out[i] = (struct outcome){.fixture = f, .left = &left, .free_within = i % 2};
-        out[i].http = lift_http_start(f->pool, &spec, on_done, &out[i], &err);
+        out[i] = (struct outcome){.client = &f->client, .left = &left, .free_within = i % 2};
+        out[i].http = lift_http_start(f->client.pool, &spec, on_done, &out[i], &err);
         assert_non_null(out[i].http);
     }
-    lift_loop_run(f->loop);
+    lift_loop_run(f->client.loop);
     for (int i = 0; i < COUNT; i++) {
         assert_int_equal(out[i].status, 200);
         out_free(&out[i]);
@@ -581,89 +493,43 @@ static void a_cancelled_exchange_says_nothing_more(void **state)
 {
     struct fixture *f = *state;
     const struct lift_http_spec specs[] = {
-        {.method = "POST", .url = f->peer.url, .body = "x", .body_length = 1},
+        {.method = "POST", .url = f->client.url, .body = "x", .body_length = 1},
         {.method = "GET", .url = "http://name.example/"},
     };
     for (int turns = 0; turns < 24; turns++) {
         unsigned left = 2;
         struct lift_error err = {0};
-        struct outcome out = {.fixture = f, .left = &left};
-        out.http = lift_http_start(f->pool, &specs[turns % 2], on_done, &out, &err);
+        struct outcome out = {.client = &f->client, .left = &left};
+        out.http = lift_http_start(f->client.pool, &specs[turns % 2], on_done, &out, &err);
         for (int i = 0; i < turns / 2; i++)
-            event_base_loop(lift_loop_base(f->loop), EVLOOP_NONBLOCK | EVLOOP_ONCE);
+            event_base_loop(lift_loop_base(f->client.loop), EVLOOP_NONBLOCK | EVLOOP_ONCE);
         int calls = out.calls;
         lift_http_free(out.http);
         for (int i = 0; i < 10; i++)
-            event_base_loop(lift_loop_base(f->loop), EVLOOP_NONBLOCK | EVLOOP_ONCE);
+            event_base_loop(lift_loop_base(f->client.loop), EVLOOP_NONBLOCK | EVLOOP_ONCE);
         assert_int_equal(out.calls, calls);
         lift_buf_free(&out.body);
     }
 }
 
-/* ---- names ---- */
-
-struct names {
-    unsigned questions;
-    bool none;
-};
-
-static void on_question(struct evdns_server_request *request, void *payload)
-{
-    struct names *names = payload;
-    const uint32_t loopback = htonl(INADDR_LOOPBACK);
-    names->questions++;
-    const struct evdns_server_question *question = request->questions[0];
-    if (!names->none && question->type == EVDNS_TYPE_A)
-        evdns_server_request_add_a_reply(request, question->name, 1, &loopback, 1);
-    evdns_server_request_respond(request, names->none ? 3 : 0);
-}
-
-/* A name server of our own for the loop. */
-static struct evdns_server_port *serve_names(struct fixture *f, struct names *names)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET};
-    socklen_t length = sizeof address;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
-    getsockname(fd, (struct sockaddr *)&address, &length);
-    struct evdns_base *dns = lift_loop_dns(f->loop);
-    evdns_base_clear_nameservers_and_suspend(dns);
-    evdns_base_search_clear(dns);
-    evdns_base_nameserver_sockaddr_add(dns, (struct sockaddr *)&address, length, 0);
-    evdns_base_resume(dns);
-    return evdns_add_server_port_with_base(lift_loop_base(f->loop), fd, 0, on_question, names);
-}
-
-static void a_name_is_asked_for_once(void **state)
+static void plain_text_where_tls_was_meant_is_unreachable(void **state)
 {
     struct fixture *f = *state;
-    struct names names = {0};
-    struct evdns_server_port *port = serve_names(f, &names);
     char url[128];
-    snprintf(url, sizeof url, "http://array.example%s", strrchr(f->peer.url, ':'));
-    assert_fetch_gives(f, (struct lift_http_spec){.url = url}, 200, "ok");
-    assert_non_null(strstr(f->peer.last, "\r\nHost: array.example:"));
-    assert_in_range(names.questions, 1, 2); /* A, and AAAA where this machine has IPv6 */
-    unsigned asked = names.questions;
-    assert_fetch_gives(f, (struct lift_http_spec){.url = url}, 200, "ok");
-    assert_fetch_gives(f, (struct lift_http_spec){.url = url, .effect = true}, 200, "ok");
-    assert_int_equal(names.questions, asked);
-    evdns_close_server_port(port);
+    snprintf(url, sizeof url, "https%s", strchr(f->client.url, ':'));
+    answer(&f->peer, "HTTP/1.1 400 Bad Request\r\n\r\n", CLOSE);
+    assert_fetch_fails(&f->client, (struct lift_http_spec){.url = url, .timeout_ms = 300},
+                       LIFT_UNREACHABLE, false);
 }
 
-static void a_name_without_address_is_unreachable(void **state)
+static void trusts_come_and_go(void **state)
 {
     struct fixture *f = *state;
-    struct names names = {.none = true};
-    struct evdns_server_port *port = serve_names(f, &names);
-    struct outcome out = fetch(f, (struct lift_http_spec){.url = "https://array.example/"});
-    assert_int_equal(out.err.code, LIFT_UNREACHABLE);
-    assert_false(out.err.unanswered);
-    assert_non_null(strstr(out.err.text, "https://array.example:443: "));
-    assert_non_null(strstr(out.err.hint, "DNS"));
-    out_free(&out);
-    evdns_close_server_port(port);
+    for (unsigned i = 0; i < 40; i++) {
+        char pin[41];
+        snprintf(pin, sizeof pin, "%040x", i);
+        assert_fetch_gives(&f->client, (struct lift_http_spec){.trust.thumbprint = pin}, 200, "ok");
+    }
 }
 
 static void localhost_needs_no_name_server(void **state)
@@ -673,152 +539,8 @@ static void localhost_needs_no_name_server(void **state)
     assert_true(lift_resolve_literal("LOCALHOST"));
     assert_true(lift_resolve_literal("[::1]"));
     assert_false(lift_resolve_literal("notlocalhost"));
-    snprintf(url, sizeof url, "http://localhost%s", strrchr(f->peer.url, ':'));
-    assert_fetch_gives(f, (struct lift_http_spec){.url = url}, 200, "ok");
-}
-
-/* ---- TLS ---- */
-
-struct site {
-    struct lift_buf ca, ca_key, cert, key;
-    char sha256[96];
-    struct lift_server *server;
-    char url[64];
-    char last_peer[64];
-};
-
-static void on_request(void *payload, struct lift_request *request)
-{
-    (void)payload;
-    lift_request_reply(request, 200, NULL, "tls", 3);
-}
-
-static struct site *site_new(struct fixture *f, const char *name)
-{
-    struct site *site = calloc(1, sizeof *site);
-    struct lift_error err = {0};
-    const char *const names[] = {name, NULL};
-    assert_true(lift_tls_make_ca("Site CA", 1, &site->ca, &site->ca_key, &err));
-    assert_true(lift_tls_make_leaf("site", names, 1, site->ca.data, site->ca_key.data, &site->cert,
-                                   &site->key, &err));
-    assert_true(lift_tls_sha256(site->cert.data, site->sha256, &err));
-    const struct lift_server_spec spec = {.host = "127.0.0.1",
-                                          .cert_pem = site->cert.data,
-                                          .key_pem = site->key.data,
-                                          .on_request = on_request};
-    site->server = lift_server_new(f->loop, &spec, &err);
-    assert_non_null(site->server);
-    snprintf(site->url, sizeof site->url, "https://127.0.0.1:%u/", lift_server_port(site->server));
-    return site;
-}
-
-static void site_free(struct site *site)
-{
-    lift_server_free(site->server);
-    lift_buf_free(&site->ca);
-    lift_buf_wipe(&site->ca_key);
-    lift_buf_free(&site->cert);
-    lift_buf_wipe(&site->key);
-    free(site);
-}
-
-static void a_stranger_is_named_and_the_way_to_trust_it(void **state)
-{
-    struct fixture *f = *state;
-    struct site *site = site_new(f, "IP:127.0.0.1");
-    struct outcome out = fetch(f, (struct lift_http_spec){.url = site->url});
-    char text[512];
-    snprintf(text, sizeof text,
-             "https://127.0.0.1:%u: certificate not trusted: unknown issuer of the certificate of "
-             "CN=site (SHA-256 %s)",
-             lift_server_port(site->server), site->sha256);
-    assert_int_equal(out.err.code, LIFT_UNREACHABLE);
-    assert_false(out.err.unanswered);
-    assert_string_equal(out.err.text, text);
-    assert_non_null(strstr(out.err.hint, "thumbprint"));
-    assert_non_null(strstr(out.err.hint, "ca_file"));
-    out_free(&out);
-    site_free(site);
-}
-
-static void a_known_peer_is_trusted(void **state)
-{
-    struct fixture *f = *state;
-    struct site *site = site_new(f, "IP:127.0.0.1");
-    const struct lift_trust by_ca = {.ca_pem = site->ca.data},
-                            by_pin = {.thumbprint = site->sha256};
-    const struct lift_trust not_at_all = {.insecure = true};
-    assert_fetch_gives(f, (struct lift_http_spec){.url = site->url, .trust = by_ca}, 200, "tls");
-    assert_fetch_gives(f, (struct lift_http_spec){.url = site->url, .trust = by_pin}, 200, "tls");
-    assert_fetch_gives(f, (struct lift_http_spec){.url = site->url, .trust = not_at_all}, 200,
-                       "tls");
-    assert_fetch_gives(f, (struct lift_http_spec){.url = site->url, .trust = by_ca, .effect = true},
-                       200, "tls");
-    site_free(site);
-}
-
-static void a_certificate_for_another_name_is_refused_unless_pinned(void **state)
-{
-    struct fixture *f = *state;
-    struct site *site = site_new(f, "DNS:elsewhere.example");
-    const struct lift_trust by_ca = {.ca_pem = site->ca.data},
-                            by_pin = {.thumbprint = site->sha256};
-    for (int i = 0; i < 2; i++) { /* a session kept from the first must not help the second */
-        struct outcome out = fetch(f, (struct lift_http_spec){.url = site->url, .trust = by_ca});
-        assert_int_equal(out.err.code, LIFT_UNREACHABLE);
-        assert_non_null(strstr(out.err.text, "does not name this host"));
-        assert_false(out.err.unanswered);
-        out_free(&out);
-    }
-    assert_fetch_gives(f, (struct lift_http_spec){.url = site->url, .trust = by_pin}, 200, "tls");
-    site_free(site);
-}
-
-static void a_wrong_pin_is_refused_whatever_the_ca_says(void **state)
-{
-    struct fixture *f = *state;
-    struct site *site = site_new(f, "IP:127.0.0.1");
-    const struct lift_trust trust = {.ca_pem = site->ca.data,
-                                     .thumbprint = "0000000000000000000000000000000000000000"};
-    assert_fetch_fails(f, (struct lift_http_spec){.url = site->url, .trust = trust},
-                       LIFT_UNREACHABLE, false);
-    site_free(site);
-}
-
-/* libcurl keeps no account of what a callback verified: one pool for all would hand the connection
- * that was made without verification to the request that asks for it. */
-static void connections_are_not_lent_across_trusts(void **state)
-{
-    struct fixture *f = *state;
-    struct site *site = site_new(f, "IP:127.0.0.1");
-    const struct lift_trust insecure = {.insecure = true}, strict = {0};
-    for (int i = 0; i < 3; i++) {
-        assert_fetch_gives(f, (struct lift_http_spec){.url = site->url, .trust = insecure}, 200,
-                           "tls");
-        assert_fetch_fails(f, (struct lift_http_spec){.url = site->url, .trust = strict},
-                           LIFT_UNREACHABLE, false);
-    }
-    site_free(site);
-}
-
-static void plain_text_where_tls_was_meant_is_unreachable(void **state)
-{
-    struct fixture *f = *state;
-    char url[128];
-    snprintf(url, sizeof url, "https%s", strchr(f->peer.url, ':'));
-    answer(&f->peer, "HTTP/1.1 400 Bad Request\r\n\r\n", CLOSE);
-    assert_fetch_fails(f, (struct lift_http_spec){.url = url, .timeout_ms = 300}, LIFT_UNREACHABLE,
-                       false);
-}
-
-static void trusts_come_and_go(void **state)
-{
-    struct fixture *f = *state;
-    for (unsigned i = 0; i < 40; i++) {
-        char pin[41];
-        snprintf(pin, sizeof pin, "%040x", i);
-        assert_fetch_gives(f, (struct lift_http_spec){.trust.thumbprint = pin}, 200, "ok");
-    }
+    snprintf(url, sizeof url, "http://localhost%s", strrchr(f->client.url, ':'));
+    assert_fetch_gives(&f->client, (struct lift_http_spec){.url = url}, 200, "ok");
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -847,14 +569,7 @@ int main(void)
         TEST(reads_share_a_connection_and_effects_keep_their_own),
         TEST(hundreds_run_at_once),
         TEST(a_cancelled_exchange_says_nothing_more),
-        TEST(a_name_is_asked_for_once),
-        TEST(a_name_without_address_is_unreachable),
         TEST(localhost_needs_no_name_server),
-        TEST(a_stranger_is_named_and_the_way_to_trust_it),
-        TEST(a_known_peer_is_trusted),
-        TEST(a_certificate_for_another_name_is_refused_unless_pinned),
-        TEST(a_wrong_pin_is_refused_whatever_the_ca_says),
-        TEST(connections_are_not_lent_across_trusts),
         TEST(plain_text_where_tls_was_meant_is_unreachable),
         TEST(trusts_come_and_go),
     };
