@@ -75,8 +75,41 @@ static void repair(lua_State *L, int depth)
     }
 }
 
+/* cjson's decoder, told to refuse what is no JSON. */
+static void keep_decoder(lua_State *L)
+{
+    lua_pushcfunction(L, luaopen_cjson);
+    lua_call(L, 0, 1);
+    lua_getfield(L, -1, "decode_invalid_numbers");
+    lua_pushboolean(L, 0);
+    lua_call(L, 1, 0);
+    lua_getfield(L, -1, "decode_max_depth");
+    lua_pushinteger(L, DEPTH_MAX);
+    lua_call(L, 1, 0);
+    lua_getfield(L, -1, "decode");
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &CJSON);
+    lua_pop(L, 1);
+}
+
+/* Other modules decode and encode in states where no script has asked for lunalift.json. */
+static void prepare(lua_State *L)
+{
+    luaL_checkstack(L, 6, "JSON");
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &CJSON) == LUA_TNIL) {
+        keep_decoder(L);
+        lua_pushcfunction(L, luaopen_table);
+        lua_call(L, 0, 1);
+        lua_getfield(L, -1, "sort");
+        lua_rawsetp(L, LUA_REGISTRYINDEX, &SORT);
+        luaL_newmetatable(L, ARRAY_TYPE);
+        lua_pop(L, 2);
+    }
+    lua_pop(L, 1);
+}
+
 static int decode_protected(lua_State *L) /* text at 1 */
 {
+    prepare(L);
     lua_rawgetp(L, LUA_REGISTRYINDEX, &CJSON);
     lua_insert(L, 1);
     lua_call(L, 1, 1);
@@ -270,6 +303,7 @@ static void write_value(lua_State *L, struct lift_buf *out, int idx, int depth, 
 void json_encode(lua_State *L, int idx, bool indent)
 {
     idx = lua_absindex(L, idx);
+    prepare(L);
     struct lift_buf *out = buf_push(L);
     write_value(L, out, idx, 0, indent);
     lua_pushlstring(L, out->data, out->length);
@@ -294,34 +328,11 @@ static int array(lua_State *L)
     return 1;
 }
 
-/* cjson's decoder, told to refuse what is no JSON. */
-static void keep_decoder(lua_State *L)
-{
-    lua_pushcfunction(L, luaopen_cjson);
-    lua_call(L, 0, 1);
-    lua_getfield(L, -1, "decode_invalid_numbers");
-    lua_pushboolean(L, 0);
-    lua_call(L, 1, 0);
-    lua_getfield(L, -1, "decode_max_depth");
-    lua_pushinteger(L, DEPTH_MAX);
-    lua_call(L, 1, 0);
-    lua_getfield(L, -1, "decode");
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &CJSON);
-    lua_pop(L, 1);
-}
-
 int open_json(lua_State *L)
 {
     static const luaL_Reg functions[] = {
         {"decode", decode}, {"encode", encode}, {"array", array}, {NULL, NULL}};
-    keep_decoder(L);
-    lua_pushcfunction(L, luaopen_table);
-    lua_call(L, 0, 1);
-    lua_getfield(L, -1, "sort");
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &SORT);
-    lua_pop(L, 1);
-    luaL_newmetatable(L, ARRAY_TYPE);
-    lua_pop(L, 1);
+    prepare(L);
     luaL_newlib(L, functions);
     push_null(L);
     lua_setfield(L, -2, "null");
