@@ -1,4 +1,5 @@
--- answer.lua STATUS EXIT MESSAGE EXPRESSION [print]: whether the expression holds, or its value; m is the decoded message, nil when that is no JSON.
+-- answer.lua STATUS EXIT MESSAGE EXPRESSION [print]: whether the expression holds, or its value.
+-- In it, m is the decoded message; nil when that is no JSON.
 local cjson <const> = require "cjson"
 local is_json, m <const> = pcall(cjson.decode, arg[3])
 local names <const> = setmetatable({
