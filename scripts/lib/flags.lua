@@ -33,7 +33,7 @@ local CONVERT <const> = {
 
 local function convert(flag, source, text)
   local value <const> = CONVERT[flag.type or "string"](source, text)
-  if not flag.choices or value == "" then return value end
+  if not flag.choices then return value end
   for _, choice in ipairs(flag.choices) do
     if choice == value then return value end
   end
@@ -42,7 +42,9 @@ local function convert(flag, source, text)
   error(near and fail.hint(why, "did you mean %s?", near) or why)
 end
 
-local function unknown(name, flags)
+-- What follows the word may be a secret, as in --password:secret.
+local function unknown(given, flags)
+  local name <const> = given:match "^[%w_-]*"
   local names <const> = {}
   for _, flag in ipairs(flags) do
     names[#names + 1] = flag.name
@@ -81,7 +83,7 @@ function M.parse(args, flags)
   end
   local i = 1
   while i <= #args do
-    local name, value = args[i]:match "^%-%-?([%w][%w%-_]*)=?(.*)$"
+    local name <const> = args[i]:match "^%-%-?([^=-][^=]*)"
     if args[i] == "--" then
       table.move(args, i + 1, #args, #rest + 1, rest)
       break
@@ -89,8 +91,8 @@ function M.parse(args, flags)
       rest[#rest + 1] = args[i]
     else
       local flag <const> = by_name[name] or unknown(name, flags)
-      if not args[i]:find("=", 1, true) then value = nil end
-      value, i = take(args, i, flag, value)
+      local value
+      value, i = take(args, i, flag, args[i]:match "=(.*)$")
       values[name] = convert(flag, "--" .. name, value)
     end
     i = i + 1

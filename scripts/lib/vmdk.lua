@@ -20,7 +20,9 @@ function M.parse(text)
   if text:find "%c" then refuse "it holds control characters" end
   local datastore <const>, rest <const> = text:match "^%[(.-)%] (.*)$"
   if not datastore then refuse "the datastore in brackets, followed by a blank, is missing" end
-  if datastore == "" or datastore:find("/", 1, true) then refuse "the datastore's name is empty or holds a slash" end
+  if datastore == "" or datastore == "." or datastore == ".." or datastore:find("/", 1, true) then
+    refuse "the datastore's name is empty, dots or holds a slash"
+  end
   local path <const> = rest:gsub("/+", "/")
   if not path:find "^[^/]+/.*[^/]$" then refuse "a folder and a file are needed" end
   for component in path:gmatch "[^/]+" do

@@ -45,7 +45,7 @@ function M.size(bytes)
       return ("%.1f %s"):format(count, unit[2])
     end
   end
-  return ("%d bytes"):format(bytes)
+  return ("%.0f bytes"):format(bytes)
 end
 
 --- 8 s, 3 min 20 s, 2 h 5 min.

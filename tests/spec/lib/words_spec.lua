@@ -1,0 +1,43 @@
+local words <const> = require "lib.words"
+
+describe("words", function()
+  it("finds the nearest name, and none when none is near", function()
+    assert.equal("ontap", words.nearest("onatp", { "powermax", "ontap", "vantara" }))
+    assert.equal("source-vmdk", words.nearest("source-vdmk", { "source-vm-id", "source-vmdk" }))
+    assert.is_nil(words.nearest("zebra", { "ontap", "vantara" }))
+    assert.is_nil(words.nearest("x", {}))
+  end)
+
+  it("says sizes in the largest unit that fits, whole where they are whole", function()
+    assert.equal("40 GiB", words.size(40 << 30))
+    assert.equal("1.5 GiB", words.size(3 << 29))
+    assert.equal("100 TiB", words.size(100 << 40))
+    assert.equal("512 bytes", words.size(512))
+    assert.equal("0 bytes", words.size(0))
+  end)
+
+  it("takes rates, which are seldom whole", function()
+    assert.equal("341 bytes", words.size(1024 / 3))
+    assert.equal("1.9 GiB", words.size(1.9 * (1 << 30)))
+    assert.equal("2 KiB", words.size(2048.0))
+  end)
+
+  it("says times as people do", function()
+    assert.equal("8 s", words.span(8.2))
+    assert.equal("1 min 0 s", words.span(59.6))
+    assert.equal("3 min 20 s", words.span(200))
+    assert.equal("2 h 5 min", words.span(7500))
+  end)
+
+  it("joins lists with an and", function()
+    assert.equal("none", words.list {})
+    assert.equal("a", words.list { "a" })
+    assert.equal("a, b and c", words.list { "a", "b", "c" })
+  end)
+
+  it("keeps an unknown offload apart from none", function()
+    assert.equal("offload unknown", words.offload(nil))
+    assert.equal("not offloaded", words.offload(false))
+    assert.equal("offloaded", words.offload(true))
+  end)
+end)
