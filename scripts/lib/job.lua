@@ -29,6 +29,7 @@ local CLOSE_WITHIN_S <const> = 15
 ---@field dry_run boolean
 ---@field promises lib.Promise[] open ones, oldest first
 ---@field facts table what the flow found, for the result and the receipt
+---@field undone string[] what settling put back, for people
 local Job <const> = {}
 Job.__index = Job
 
@@ -45,6 +46,7 @@ function M.new(options)
     dry_run = options.dry_run or false,
     promises = {},
     facts = {},
+    undone = {},
     effects = 0,
     steps = {},
     started_s = timer.now(),
@@ -54,6 +56,9 @@ function M.new(options)
 end
 
 -- ---- steps ----
+
+-- A flow need not begin with a step.
+local function step_of(self) return self.current or { title = self.name } end
 
 ---@param title string as the runbook says it
 function Job:step(title)
@@ -78,7 +83,7 @@ function Job:end_step(status)
 end
 
 ---@param progress lib.Progress
-function Job:progress(progress) self.report:progress(self.current, progress) end
+function Job:progress(progress) self.report:progress(step_of(self), progress) end
 
 --- A clone's progress with bytes, rate and time left.
 ---@param progress lib.CloneProgress
@@ -100,7 +105,7 @@ function Job:pace(progress, total_bytes, began_s)
 end
 
 ---@param fmt string what nothing moves for
-function Job:waiting(fmt, ...) self.report:waiting(self.current or { title = self.name }, fmt:format(...)) end
+function Job:waiting(fmt, ...) self.report:waiting(step_of(self), fmt:format(...)) end
 
 -- ---- effects ----
 
@@ -143,8 +148,12 @@ end
 
 -- ---- promises ----
 
+-- lib.undo knows hosts and arrays, which know jobs.
+local function undo_of(name) return require("lib.undo")[name] or fail.raise("bug", "nobody knows how to undo %s", name) end
+
 function Job:save()
   if self.dry_run or not self.journal then return end
+  self.has_journalled = true
   self.journal:write { v = 1, job = self.id, flow = self.name, task = self.task_id, entries = self.promises }
 end
 
@@ -154,10 +163,15 @@ end
 ---@param about string for people, should it stay behind
 ---@return lib.Promise
 function Job:promise(undo, args, about)
+  undo_of(undo)
   local last <const> = self.promises[#self.promises]
   local promise <const> = { n = last and last.n + 1 or 1, undo = undo, args = args, about = about }
   self.promises[#self.promises + 1] = promise
-  self:save()
+  local saved <const>, why <const> = pcall(self.save, self)
+  if not saved then
+    table.remove(self.promises) -- what it would undo is not done
+    error(why)
+  end
   return promise
 end
 
@@ -184,11 +198,16 @@ function Job:amend(promise, args)
 end
 
 local function settle_one(self, promise)
-  local undos <const> = require "lib.undo"
-  local undo <const> = undos[promise.undo] or fail.raise("bug", "nobody knows how to undo %s", promise.undo)
+  local undo <const> = undo_of(promise.undo)
   local child <const> = task.shield(undo.within_s, undo.run, self, promise.args)
   local _, why <const> = child:join()
   return why, undo.barrier
+end
+
+-- A journal that lists too much is harmless, since undos are idempotent; settling must go on.
+local function note(what, keep, ...)
+  local noted <const>, why <const> = pcall(keep, ...)
+  if not noted then log.warn("journal not written", { what = what, why = fail.text(why) }) end
 end
 
 --- Undo what is promised, last first. What cannot be undone stays in the journal; a barrier (a writer that may live) keeps all before it.
@@ -199,7 +218,7 @@ function Job:settle()
     local promise <const> = self.promises[i]
     local why <const>, barrier <const> = settle_one(self, promise)
     if not why then
-      self:withdraw(promise)
+      note(promise.about, self.withdraw, self, promise)
     else
       log.warn("not undone", { undo = promise.undo, about = promise.about, why = fail.text(why) })
       left[#left + 1] = { promise = promise, why = why }
@@ -211,7 +230,9 @@ function Job:settle()
       end
     end
   end
-  if #self.promises == 0 and self.journal and not self.dry_run then self.journal:clear() end
+  if #self.promises == 0 and self.has_journalled then -- else what is there is another run's
+    note("nothing is left", self.journal.clear, self.journal)
+  end
   return left
 end
 
@@ -232,7 +253,6 @@ end
 ---@return Fail? why nil when it is done
 ---@return { promise: lib.Promise, why: Fail }[] left
 function Job:run(flow)
-  self.undone = {}
   self.flow_task = task.spawn(flow, self)
   if self.cancelled_by then self.flow_task:cancel(self.cancelled_by) end
   local _, why <const> = self.flow_task:wait()

@@ -29,9 +29,14 @@ end
 ---@param volume lib.Volume
 ---@return lib.Journal
 function M.of(job, volume)
-  local path <const> = (job.request.journal or ""):match "^file:(.+)$"
-  if path then return M.file(path) end
-  local state <const> = env.get "XDG_STATE_HOME" or ((env.get "HOME" or "/var/lib") .. "/.local/state")
+  local home <const> = job.request.journal or ""
+  if home ~= "" then
+    local path <const> = home:match "^file:(.+)$"
+    if path then return M.file(path) end
+    error(fail.hint(fail.new("config", "--journal: '%s' is no home for a journal", home), "use file:PATH"))
+  end
+  local state = env.get "XDG_STATE_HOME" or ""
+  if state == "" then state = (env.get "HOME" or "/var/lib") .. "/.local/state" end
   return M.file(("%s/lunalift/%s.json"):format(state, volume.claim.uid))
 end
 

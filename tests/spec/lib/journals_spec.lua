@@ -1,0 +1,95 @@
+local fail <const> = require "lib.fail"
+local stand_in <const> = require "spec.support.stand_in"
+
+describe("the journal's home", function()
+  local restore, journals, variables, files, locked
+
+  before_each(function()
+    variables, files, locked = { HOME = "/home/me" }, {}, {}
+    restore = stand_in.install {
+      ["lunalift.env"] = stand_in.env(variables),
+      ["lunalift.journal"] = {
+        lock = function(path)
+          if locked[path] then return nil, { kind = "busy", message = "process 12 has it" } end
+          locked[path] = true
+          return {}
+        end,
+        write = function(path, text)
+          files[path] = text
+          return true
+        end,
+        read = function(path)
+          if files[path] then return files[path] end
+          return nil, { kind = "not_found", message = "no such file" }
+        end,
+        remove = function(path)
+          files[path] = nil
+          return true
+        end,
+      },
+    }
+    journals = require "lib.journals"
+  end)
+
+  after_each(function() restore() end)
+
+  local VOLUME <const> = { claim = { uid = "u-1" } }
+  local function where(journal) return journals.of({ request = { journal = journal } }, VOLUME).where end
+
+  local function raised(fn, ...)
+    local ok <const>, why <const> = pcall(fn, ...)
+    assert.is_false(ok)
+    assert.is_true(fail.is(why), tostring(why))
+    return why
+  end
+
+  it("is the file that was asked for", function()
+    assert.equal("file /tmp/j.json", where "file:/tmp/j.json")
+    assert.equal("file /tmp/a:b.json", where "file:/tmp/a:b.json")
+  end)
+
+  it("is else a file of this user's state, named by the claim", function()
+    assert.equal("file /home/me/.local/state/lunalift/u-1.json", where(nil))
+    variables.XDG_STATE_HOME = "/state"
+    assert.equal("file /state/lunalift/u-1.json", where "")
+  end)
+
+  it("takes an empty XDG_STATE_HOME for none, as its specification says", function()
+    variables.XDG_STATE_HOME = ""
+    assert.equal("file /home/me/.local/state/lunalift/u-1.json", where(nil))
+  end)
+
+  it("is not guessed when what was asked for makes no sense", function()
+    for _, text in ipairs { "/tmp/j.json", "file:", "leese" } do
+      local why <const> = raised(where, text)
+      assert.equal("config", why.kind)
+      assert.matches(text, why.message, 1, true)
+    end
+  end)
+
+  it("is held by one run at a time; the other learns what to do", function()
+    where "file:/tmp/j.json"
+    local why <const> = raised(where, "file:/tmp/j.json")
+    assert.equal("busy", why.kind)
+    assert.equal("another run works on this volume (journal /tmp/j.json)", why.message)
+    assert.equal("process 12 has it", why.cause.message)
+    assert.equal("wait for it to end, or stop it", why.hint)
+  end)
+
+  it("keeps what was written until it is cleared", function()
+    local journal <const> = journals.file "/tmp/j.json"
+    assert.is_nil(journal:read())
+    journal:write { v = 1, entries = { { n = 1, undo = "array.unmap", args = { number = 1 << 40 } } } }
+    assert.equal(1 << 40, journal:read().entries[1].args.number)
+    journal:clear()
+    assert.is_nil(journal:read())
+  end)
+
+  it("refuses what it cannot understand", function()
+    local journal <const> = journals.file "/tmp/j.json"
+    files["/tmp/j.json"] = '{"v":2,"entries":[]}'
+    assert.equal("unsupported", raised(journal.read, journal).kind)
+    files["/tmp/j.json"] = '{"v":1,'
+    assert.equal("the journal /tmp/j.json cannot be read", raised(journal.read, journal).message)
+  end)
+end)

@@ -1,0 +1,100 @@
+local fail <const> = require "lib.fail"
+local fake_job <const> = require "spec.support.fake_job"
+local undo <const> = require "lib.undo"
+
+describe("an undo", function()
+  local job, asked, array_host
+
+  before_each(function()
+    asked, array_host = {}, { name = "xcopy-esx1" }
+    local function ask(fmt, ...) asked[#asked + 1] = fmt:format(...) end
+    local host <const> = {
+      wrapper = function()
+        return { stop = function(_, id) ask("stop %s", id) end }
+      end,
+      detach = function(_, naa) ask("detach %s", naa) end,
+      drop_paths = function(_, adapters) ask("drop %s", table.concat(adapters, " ")) end,
+    }
+    local vcenter <const> = {
+      host_again = function(_, ref)
+        ask("host %s", ref.id)
+        return host
+      end,
+    }
+    local array <const> = {
+      unmap = function(_, lun, peer) ask("unmap %s %s", lun.id, peer.id) end,
+      find_host = function(_, _, name)
+        ask("find %s", name)
+        return array_host
+      end,
+      remove_host = function(_, peer)
+        ask("remove %s", peer.name)
+        return peer.result
+      end,
+    }
+    job = fake_job.new {
+      site = {
+        vcenter = function() return vcenter end,
+        array = function() return array end,
+      },
+    }
+  end)
+
+  local function run(name, args) undo[name].run(job, args) end
+
+  local HOST <const> = { type = "HostSystem", id = "host-1" }
+
+  it("stops a clone, and holds back what was promised before", function()
+    run("clone.stop", { host = HOST, task_id = "t" })
+    assert.same({ "host host-1", "stop t" }, asked)
+    for name, entry in pairs(undo) do
+      assert.equal(name == "clone.stop", entry.barrier or false, name)
+    end
+  end)
+
+  it("detaches the device, unmaps the LUN and drops dead paths", function()
+    run("host.detach", { host = HOST, naa = "naa.1" })
+    run("array.unmap", { lun = { id = "l" }, host = { id = "h" } })
+    run("host.drop_paths", { host = HOST, adapters = { "vmhba1", "vmhba2" } })
+    assert.same({ "host host-1", "detach naa.1", "unmap l h", "host host-1", "drop vmhba1 vmhba2" }, asked)
+    assert.same({ "device detached", "LUN unmapped" }, job.undone)
+  end)
+
+  it("removes the host object that was made", function()
+    run("array.remove_host", { name = "xcopy-esx1", initiators = {} })
+    assert.same({ "find xcopy-esx1", "remove xcopy-esx1" }, asked)
+    assert.same({ "host object removed" }, job.undone)
+  end)
+
+  it("leaves a host object that another job uses, and does not boast", function()
+    array_host.result = "in use"
+    run("array.remove_host", { name = "xcopy-esx1", initiators = {} })
+    assert.same({}, job.undone)
+  end)
+
+  it("finds nothing to remove when it was never made", function()
+    array_host = nil
+    run("array.remove_host", { name = "xcopy-esx1", initiators = {} })
+    assert.same({ "find xcopy-esx1" }, asked)
+    assert.same({}, job.undone)
+  end)
+
+  it("never removes another host object that owns the initiators", function()
+    array_host = { name = "production-esx1" }
+    run("array.remove_host", { name = "xcopy-esx1", initiators = { { id = "iqn.a" } } })
+    assert.same({ "find xcopy-esx1" }, asked)
+  end)
+
+  it("lets failures through, since the runner keeps the promise then", function()
+    job.site.array = function() fail.raise("unreachable", "box.example") end
+    local ok <const>, why <const> = pcall(run, "array.unmap", {})
+    assert.is_false(ok)
+    assert.equal("unreachable", why.kind)
+  end)
+
+  it("has a deadline of its own, each", function()
+    for name, entry in pairs(undo) do
+      assert.is_true(entry.within_s > 0, name)
+    end
+  end)
+end)
