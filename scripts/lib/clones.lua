@@ -71,9 +71,17 @@ local function find_task(self, task_id)
   return false
 end
 
+-- Other lines may hold percent signs too, such as those that name a path.
+local function percent_of(line)
+  local percent = 0
+  for number in line:gmatch "Clone:%s*(%d+)%% done" do
+    percent = math.tointeger(tonumber(number)) or percent
+  end
+  return percent
+end
+
 local function read_state(state)
-  local line <const> = state.lastLine or ""
-  local percent <const> = state.percent or math.tointeger(tonumber(line:match "Clone:%s*(%d+)%%")) or 0
+  local percent <const> = state.percent or percent_of(state.lastLine or "")
   local ended <const> = state.exitCode ~= nil and state.exitCode ~= ""
   return {
     running = not ended,
@@ -93,7 +101,9 @@ function Clones:start(source, device)
   local args <const> = { host = self.host.ref, task_id = self.is_ours and task_id or nil, device = device }
   local promise <const> =
     self.job:promise("clone.stop", args, ("the clone to %s on %s runs"):format(device, self.host.name))
-  local started <const> = self.job:effect(
+  local ok <const>, started <const> = pcall(
+    self.job.effect,
+    self.job,
     "clone.start",
     ("%s to %s"):format(source, device),
     function() return self.wrapper:start { task_id = self.is_ours and task_id or nil, source = source, target = device } end,
@@ -102,6 +112,11 @@ function Clones:start(source, device)
       look = self.is_ours and function() return find_task(self, task_id) or nil end or nil,
     }
   )
+  if not ok then
+    -- ours is asked what it has; of upstream's only a lost answer may have left a writer
+    if not self.is_ours and fail.is(started) and not started.unanswered then self.job:withdraw(promise) end
+    error(started)
+  end
   if started.existing and started.taskId ~= task_id then
     self.job:withdraw(promise)
     fail.raise("busy", "another clone, %s, writes to %s already", started.taskId, device)
@@ -145,12 +160,11 @@ function Clones:follow(task_id)
 end
 
 local function kill(self, task_id)
-  local killed <const> = self.job:effect(
-    "clone.kill",
-    ("%s on %s"):format(task_id, self.host.name),
-    function() return self.wrapper:kill(task_id) end,
-    { look = function() end }
-  )
+  local killed <const> = self.job:effect("clone.kill", ("%s on %s"):format(task_id, self.host.name), function()
+    local state <const>, why <const> = self.wrapper:kill(task_id)
+    if why and why.reply and why.reply.writerAlive then return why.reply end
+    return state, why
+  end, { look = function() end })
   if killed.writerAlive then
     fail.raise("incomplete", "the writer of task %s on %s does not end", task_id, self.host.name)
   end

@@ -163,11 +163,18 @@ local function forget_detached(self, naa)
   if not ok and why.fault ~= "CLIFault" then error(why) end
 end
 
+-- Nil when it cannot be read: an explanation that fails must not take the failure's place.
+local function max_lun(self)
+  local ok <const>, options <const> =
+    pcall(self.vcenter.ask, self.vcenter, "QueryOptions", self.advanced, { { "name", "Disk.MaxLUN" } })
+  local option <const> = ok and options and list(options)[1]
+  return option and math.tointeger(tonumber(option.value))
+end
+
 local function explain_absence(self, lun, within_s)
   local why <const> =
     fail.new("not_found", "%s did not appear on %s within %s", lun.naa, self.name, words.span(within_s))
-  local options <const> = self.vcenter:ask("QueryOptions", self.advanced, { { "name", "Disk.MaxLUN" } })
-  local max <const> = options and math.tointeger(tonumber(list(options)[1] and list(options)[1].value))
+  local max <const> = max_lun(self)
   if max and lun.number and lun.number >= max then
     why.cause = fail.new("config", "LUN number %d is at or above Disk.MaxLUN (%d) of this host", lun.number, max)
     return fail.hint(why, "esxcli system settings advanced set -o /Disk/MaxLUN -i %d", math.max(1024, lun.number + 1))

@@ -1,0 +1,359 @@
+local fail <const> = require "lib.fail"
+local fake_host <const> = require "spec.support.fake_host"
+local fake_job <const> = require "spec.support.fake_job"
+local stand_in <const> = require "spec.support.stand_in"
+
+local LIST <const> = "storage core device list"
+local RESCAN <const> = "storage core adapter rescan"
+local FORGET <const> = "storage core device detached remove"
+local SET <const> = "storage core device set"
+
+local ISCSI <const> = {
+  _type = "HostInternetScsiHba",
+  key = "key-vmhba64",
+  device = "vmhba64",
+  iScsiName = "iqn.1998-01.com.vmware:esx1",
+}
+-- 0x20000000c0a80abc and, with the sign bit set, 0xa100000000000001
+local FC <const> = {
+  _type = "HostFibreChannelHba",
+  key = "key-vmhba2",
+  device = "vmhba2",
+  nodeWorldWideName = "2305843012445932220",
+  portWorldWideName = "-6845471433603153919",
+}
+local LOCAL <const> = { _type = "HostBlockHba", key = "key-vmhba0", device = "vmhba0" }
+
+describe("a host", function()
+  local restore, clock
+
+  before_each(function()
+    clock = stand_in.clock()
+    restore = stand_in.install {
+      ["lunalift.timer"] = clock.timer,
+      ["lunalift.log"] = stand_in.log(),
+      ["lunalift.clone"] = {},
+    }
+  end)
+
+  after_each(function() restore() end)
+
+  local function open(props, options)
+    local job <const> = fake_job.new(options)
+    local vcenter <const> = fake_host.vcenter(job, { fake_host.object("host-1", props) })
+    return require("lib.hosts").open(vcenter, { type = "HostSystem", id = "host-1" }), job, vcenter.answers
+  end
+
+  local function raised(fn, ...)
+    local ok <const>, why <const> = pcall(fn, ...)
+    assert.is_false(ok)
+    assert.is_true(fail.is(why), tostring(why))
+    return why
+  end
+
+  it("bears the name that upstream made for it", function()
+    local host <const> = open()
+    assert.equal("hostsystem-host-1", host.id)
+    assert.equal("host-1.example", host.name)
+  end)
+
+  it("must be there, and connected", function()
+    local job <const> = fake_job.new()
+    local hosts <const> = require "lib.hosts"
+    local why <const> = raised(hosts.open, fake_host.vcenter(job, {}), { type = "HostSystem", id = "host-9" })
+    assert.equal("no host host-9 in vc.example", why.message)
+    local away <const> = open { ["runtime.connectionState"] = "notResponding" }
+    assert.equal("host host-1.example is notResponding", raised(away.check_usable, away).message)
+    open():check_usable()
+  end)
+
+  describe("reaches an array", function()
+    local function topology(...)
+      local adapters <const> = {}
+      for i, entry in ipairs { ... } do
+        adapters[i] = { adapter = entry.hba.key, target = entry.targets }
+      end
+      return { adapter = adapters }
+    end
+    local function iscsi_target(name)
+      return { transport = { _type = "HostInternetScsiTargetTransport", iScsiName = name } }
+    end
+    local function fc_target(wwpn)
+      return {
+        transport = { _type = "HostFibreChannelTargetTransport", nodeWorldWideName = "1", portWorldWideName = wwpn },
+      }
+    end
+
+    it("through the iSCSI adapters that are logged in to its ports, whatever the case", function()
+      local host <const> = open {
+        ["config.storageDevice.hostBusAdapter"] = { LOCAL, ISCSI },
+        ["config.storageDevice.scsiTopology"] = topology {
+          hba = ISCSI,
+          targets = { iscsi_target "iqn.1992-08.com.netapp:sn.1" },
+        },
+      }
+      assert.same(
+        { { kind = "iscsi", id = ISCSI.iScsiName, adapter = "vmhba64" } },
+        host:initiators_reaching { { kind = "iscsi", id = "IQN.1992-08.com.netapp:sn.1" } }
+      )
+    end)
+
+    it("through FC adapters, whose names are signed numbers", function()
+      local host <const> = open {
+        ["config.storageDevice.hostBusAdapter"] = { FC },
+        ["config.storageDevice.scsiTopology"] = topology { hba = FC, targets = { fc_target "-6845471433603153918" } },
+      }
+      assert.same(
+        { { kind = "fc", id = "fc.20000000c0a80abc:a100000000000001", adapter = "vmhba2" } },
+        host:initiators_reaching { { kind = "fc", id = "A1:00:00:00:00:00:00:02" } }
+      )
+    end)
+
+    it("through those adapters only that see one of its ports, each once", function()
+      local host <const> = open {
+        ["config.storageDevice.hostBusAdapter"] = { ISCSI, FC },
+        ["config.storageDevice.scsiTopology"] = topology(
+          { hba = ISCSI, targets = { iscsi_target "iqn.other" } },
+          { hba = FC, targets = { fc_target "1", fc_target "2" } }
+        ),
+      }
+      local reaching <const> =
+        host:initiators_reaching { { id = "0000000000000001" }, { id = "0000000000000002" }, { id = "iqn.mine" } }
+      assert.equal(1, #reaching)
+      assert.equal("vmhba2", reaching[1].adapter)
+    end)
+
+    it("or not, and then names the ports to connect", function()
+      local host <const> = open { ["config.storageDevice.hostBusAdapter"] = { ISCSI } }
+      local why <const> = raised(host.initiators_reaching, host, { { id = "iqn.a" }, { id = "iqn.b" } })
+      assert.equal("config", why.kind)
+      assert.matches("iqn.a and iqn.b", why.hint, 1, true)
+    end)
+  end)
+
+  describe("discovers a LUN", function()
+    local LUN <const> = { naa = "naa.1", number = 7 }
+    local OPTIONS <const> = { within_s = 60, adapters = { "vmhba2", "vmhba64" } }
+
+    -- Statuses that the device list shows, one a look; the last for ever; false: not listed.
+    local function shows(answers, statuses)
+      local looks = 0
+      answers[LIST] = function(args)
+        looks = math.min(looks + 1, #statuses)
+        if not statuses[looks] then return fake_host.no_device(args.device) end
+        return { { Device = "naa.1", Status = statuses[looks] } }
+      end
+    end
+
+    local function commands(job)
+      local list <const> = {}
+      for _, line in ipairs(fake_job.only(job.trace, "host-1: ")) do
+        list[#list + 1] = line:sub(9)
+      end
+      return list
+    end
+
+    local LOOK <const> = LIST .. " device=naa.1"
+    local RESCANS <const> = { RESCAN .. " adapter=vmhba2 type=add", RESCAN .. " adapter=vmhba64 type=add" }
+
+    it("at the first look, without a rescan", function()
+      local host <const>, job <const>, answers <const> = open()
+      shows(answers, { "on" })
+      assert.equal("on", host:discover(LUN, OPTIONS).Status)
+      assert.same({ LOOK }, commands(job))
+      assert.same({}, clock.naps)
+    end)
+
+    it("after one rescan of its adapters alone", function()
+      local host <const>, job <const>, answers <const> = open()
+      shows(answers, { false, "degraded" })
+      assert.equal("degraded", host:discover(LUN, OPTIONS).Status)
+      assert.same({ LOOK, RESCANS[1], RESCANS[2], LOOK }, commands(job))
+      assert.same({ "waiting test: naa.1 is not there yet on host-1.example" }, fake_job.only(job.trace, "waiting"))
+    end)
+
+    it("that comes seconds later, with a rescan every ten seconds and no more", function()
+      local host <const>, job <const>, answers <const> = open()
+      local looks = 0
+      answers[LIST] = function(args)
+        looks = looks + 1
+        if clock.now_s < 1015 then return fake_host.no_device(args.device) end
+        return { { Status = "on" } }
+      end
+      host:discover(LUN, OPTIONS)
+      assert.equal(2, #fake_job.only(job.trace, "host-1: " .. RESCANS[1]))
+      assert.is_true(looks > 6)
+    end)
+
+    it("that an earlier run left off: forgotten, then found", function()
+      for _, status in ipairs { "off", "dead timeout" } do
+        local host <const>, job <const>, answers <const> = open()
+        shows(answers, { status, "on" })
+        host:discover(LUN, OPTIONS)
+        assert.same({ LOOK, FORGET .. " device=naa.1", RESCANS[1], RESCANS[2], LOOK }, commands(job))
+      end
+    end)
+
+    it("although forgetting finds nothing to forget", function()
+      local host <const>, _, answers <const> = open()
+      shows(answers, { "off", "on" })
+      answers[FORGET] = function(args) return fake_host.no_device(args.device) end
+      assert.equal("on", host:discover(LUN, OPTIONS).Status)
+    end)
+
+    it("but does not take a device that is off for one", function()
+      local host <const>, _, answers <const> = open()
+      shows(answers, { "off" })
+      answers.QueryOptions = function() return { { key = "Disk.MaxLUN", value = 1024 } } end
+      assert.equal("not_found", raised(host.discover, host, LUN, OPTIONS).kind)
+    end)
+
+    it("never, and then blames Disk.MaxLUN where it is too low", function()
+      local host <const>, _, answers <const> = open()
+      shows(answers, { false })
+      answers.QueryOptions = function() return { { key = "Disk.MaxLUN", value = 256 } } end
+      local why <const> = raised(host.discover, host, { naa = "naa.1", number = 312 }, OPTIONS)
+      assert.equal("naa.1 did not appear on host-1.example within 1 min 0 s", why.message)
+      assert.equal("LUN number 312 is at or above Disk.MaxLUN (256) of this host", why.cause.message)
+      assert.equal("esxcli system settings advanced set -o /Disk/MaxLUN -i 1024", why.hint)
+    end)
+
+    it("never, and then tells to check the paths", function()
+      local host <const>, _, answers <const> = open()
+      shows(answers, { false })
+      answers.QueryOptions = function() return { key = "Disk.MaxLUN", value = "1024" } end
+      local why <const> = raised(host.discover, host, LUN, OPTIONS)
+      assert.is_nil(why.cause)
+      assert.matches("check the paths from host%-1.example", why.hint)
+    end)
+
+    it("never, and says so even when the explanation cannot be had", function()
+      local host <const>, _, answers <const> = open()
+      shows(answers, { false })
+      answers.QueryOptions = function() fail.raise("denied", "no permission") end
+      local why <const> = raised(host.discover, host, LUN, OPTIONS)
+      assert.equal("not_found", why.kind)
+      assert.matches("did not appear", why.message)
+    end)
+
+    it("and does not take a lost answer for an absent device", function()
+      local host <const>, job <const>, answers <const> = open()
+      answers[LIST] = function() return nil, fake_job.refusal("unreachable", { fault = nil }) end
+      assert.equal("unreachable", raised(host.discover, host, LUN, OPTIONS).kind)
+      assert.same({}, fake_job.only(job.trace, "host-1: " .. RESCAN))
+    end)
+
+    it("in words only on a dry run", function()
+      local host <const>, job <const> = open(nil, { dry_run = true })
+      assert.same({ Device = "naa.1", Status = "on" }, host:discover(LUN, OPTIONS))
+      assert.same({
+        "would 1 host.rescan vmhba2 on host-1.example",
+        "would 2 host.rescan vmhba64 on host-1.example",
+      }, job.trace)
+    end)
+  end)
+
+  describe("checks the device before anything writes to it", function()
+    local GIB <const> = 1 << 30
+
+    it("that it is the one asked for", function()
+      local host <const> = open()
+      local why <const> = raised(host.check_device, host, { Device = "naa.2", Size = "1024" }, { naa = "naa.1" }, GIB)
+      assert.equal("conflict", why.kind)
+      host:check_device({ Device = "naa.1", Size = "1024" }, { naa = "naa.1" }, GIB)
+    end)
+
+    it("that it is large enough, where ESXi rounds down to MiB", function()
+      local host <const> = open()
+      host:check_device({ Size = "1024" }, { naa = "naa.1" }, GIB + 5)
+      local why <const> = raised(host.check_device, host, { Size = "1023" }, { naa = "naa.1" }, GIB)
+      assert.equal("no_space", why.kind)
+      host:check_device({}, { naa = "naa.1" }, GIB)
+    end)
+  end)
+
+  describe("detaches a device", function()
+    -- A device with a state, as the host keeps it.
+    local function device(answers, status)
+      local state <const> = { status = status }
+      answers[LIST] = function(args)
+        if not state.status then return fake_host.no_device(args.device) end
+        return { { Device = args.device, Status = state.status } }
+      end
+      answers[SET] = function(args)
+        state.status = args.state
+        return {}
+      end
+      answers[FORGET] = function(args)
+        if not state.status then return fake_host.no_device(args.device) end
+        state.status = nil
+        return {}
+      end
+      return state
+    end
+
+    it("sets it off, waits until it is, and forgets it", function()
+      local host <const>, job <const>, answers <const> = open()
+      device(answers, "on")
+      host:detach "naa.1"
+      assert.same({
+        "effect 1 host.detach naa.1 on host-1.example",
+        "effect 2 host.forget naa.1 on host-1.example",
+      }, fake_job.only(job.trace, "effect"))
+    end)
+
+    it("twice is as good as once", function()
+      local host <const>, job <const>, answers <const> = open()
+      device(answers, "on")
+      host:detach "naa.1"
+      host:detach "naa.1"
+      assert.equal(2, #fake_job.only(job.trace, "effect"))
+    end)
+
+    it("only forgets one that is off already", function()
+      local host <const>, job <const>, answers <const> = open()
+      device(answers, "off")
+      host:detach "naa.1"
+      assert.same({ "effect 1 host.forget naa.1 on host-1.example" }, fake_job.only(job.trace, "effect"))
+    end)
+
+    it("again when the answer was lost", function()
+      local host <const>, job <const>, answers <const> = open()
+      local state <const> = device(answers, "on")
+      local set <const> = answers[SET]
+      local sent = 0
+      answers[SET] = function(args)
+        sent = sent + 1
+        if sent == 1 then return nil, fake_job.refusal("timeout", { unanswered = true }) end
+        return set(args)
+      end
+      host:detach "naa.1"
+      assert.is_nil(state.status)
+      assert.equal(3, #fake_job.only(job.trace, "effect"))
+    end)
+
+    it("says when the host does not let go of it", function()
+      local host <const>, _, answers <const> = open()
+      device(answers, "on")
+      answers[SET] = function() return {} end
+      local why <const> = raised(host.detach, host, "naa.1")
+      assert.equal("incomplete", why.kind)
+      assert.equal("naa.1 is still on on host-1.example", why.message)
+    end)
+
+    it("does not take a lost answer for a device that is gone", function()
+      local host <const>, _, answers <const> = open()
+      answers[LIST] = function() return nil, fake_job.refusal "unreachable" end
+      assert.equal("unreachable", raised(host.detach, host, "naa.1").kind)
+    end)
+  end)
+
+  it("drops dead paths adapter by adapter", function()
+    local host <const>, job <const> = open()
+    host:drop_paths { "vmhba2", "vmhba64" }
+    assert.same({
+      "host-1: storage core adapter rescan adapter=vmhba2 type=delete",
+      "host-1: storage core adapter rescan adapter=vmhba64 type=delete",
+    }, fake_job.only(job.trace, "host-1"))
+  end)
+end)

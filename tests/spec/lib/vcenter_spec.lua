@@ -1,0 +1,204 @@
+local fail <const> = require "lib.fail"
+local fake_host <const> = require "spec.support.fake_host"
+local fake_job <const> = require "spec.support.fake_job"
+local stand_in <const> = require "spec.support.stand_in"
+
+local function ref(type, id) return { type = type, id = id } end
+
+describe("a vCenter", function()
+  local restore, session, objects, job
+
+  -- A session that answers retrieve() from `objects`, and logs in at once.
+  local function fake_session()
+    return {
+      calls = {},
+      login = function()
+        return { about = { name = "vCenter", version = "8.0.3" }, rootFolder = ref("Folder", "group-d1") }
+      end,
+      logout = function(self) self.calls[#self.calls + 1] = "logout" end,
+      call = function(self, method)
+        self.calls[#self.calls + 1] = method
+        if method == "CreateContainerView" then return ref("ContainerView", "view-1") end
+      end,
+      retrieve = function(_, spec)
+        local found <const> = {}
+        local view <const> = spec.objects[1].type == "ContainerView"
+        for _, object in ipairs(objects) do
+          local asked <const> = view or object.ref.id == spec.objects[1].id or object.ref.type == "Datastore"
+          if asked and spec.props[object.ref.type] then found[#found + 1] = object end
+        end
+        return found
+      end,
+    }
+  end
+
+  before_each(function()
+    session, objects = fake_session(), {}
+    restore = stand_in.install {
+      ["lunalift.timer"] = stand_in.clock().timer,
+      ["lunalift.log"] = stand_in.log(),
+      ["lunalift.clone"] = {},
+      ["lunalift.vsphere"] = {
+        list = require("lunalift.vsphere").list,
+        open = function() return session end,
+      },
+    }
+    job = fake_job.new()
+  end)
+
+  after_each(function() restore() end)
+
+  local function open() return require("lib.vcenter").open(job, { host = "vc.example" }) end
+
+  local function raised(fn, ...)
+    local ok <const>, why <const> = pcall(fn, ...)
+    assert.is_false(ok)
+    assert.is_true(fail.is(why), tostring(why))
+    return why
+  end
+
+  local function add_vm(id, name, devices, props)
+    local all <const> =
+      { name = name, ["runtime.host"] = ref("HostSystem", "host-1"), ["config.hardware.device"] = devices }
+    for key, value in pairs(props or {}) do
+      all[key] = value
+    end
+    objects[#objects + 1] = { ref = ref("VirtualMachine", id), props = all }
+  end
+
+  local function flat(file, parent)
+    return {
+      _type = "VirtualDiskFlatVer2BackingInfo",
+      fileName = file,
+      datastore = ref("Datastore", "datastore-1"),
+      parent = parent,
+    }
+  end
+
+  local function virtual_disk(key, backing, bytes)
+    return { _type = "VirtualDisk", key = key, backing = backing, capacityInBytes = bytes, capacityInKB = "1024" }
+  end
+
+  it("logs in, and tells what it is", function()
+    assert.equal("8.0.3", open().about.version)
+    open():close()
+    assert.same({ "logout" }, session.calls)
+  end)
+
+  describe("finds a virtual machine", function()
+    it("by id, with its devices and datastores", function()
+      add_vm("vm-1", "web", { virtual_disk(2000, flat "[ds] web/web.vmdk") })
+      add_vm("vm-2", "other", {})
+      objects[#objects + 1] = {
+        ref = ref("Datastore", "datastore-1"),
+        props = { name = "ds", ["summary.type"] = "VMFS", info = { vmfs = { extent = { diskName = "naa.1" } } } },
+      }
+      local vm <const> = open():vm "vm-1"
+      assert.equal("web", vm.name)
+      assert.equal("host-1", vm.host.id)
+      assert.equal(1, #vm.devices)
+      assert.same({ "naa.1" }, vm.datastores.ds.extents)
+      assert.same({}, session.calls)
+    end)
+
+    it("by name, and lets the view go", function()
+      add_vm("vm-1", "web", {})
+      add_vm("vm-2", "web2", {})
+      assert.equal("vm-1", open():vm("web").ref.id)
+      assert.same({ "CreateContainerView", "DestroyView" }, session.calls)
+    end)
+
+    it("not where two bear the name: it asks for the id", function()
+      add_vm("vm-1", "web", {})
+      add_vm("vm-2", "web", {})
+      local vcenter <const> = open()
+      local why <const> = raised(vcenter.vm, vcenter, "web")
+      assert.equal("config", why.kind)
+      assert.equal("2 virtual machines are called 'web'", why.message)
+      assert.equal("give the id, such as vm-1", why.hint)
+    end)
+
+    it("or says that there is none", function()
+      local vcenter <const> = open()
+      assert.equal("no virtual machine 'web' in vc.example", raised(vcenter.vm, vcenter, "web").message)
+      assert.equal("no virtual machine vm-7 in vc.example", raised(vcenter.vm, vcenter, "vm-7").message)
+    end)
+  end)
+
+  describe("finds the disk", function()
+    local function disk(devices, text)
+      local vcenter <const> = open()
+      return vcenter:disk({ name = "web", devices = devices }, require("lib.vmdk").parse(text))
+    end
+
+    it("of exactly that file", function()
+      local found <const> = disk({
+        virtual_disk(2000, flat "[ds] web/web.vmdk.vmdk"),
+        virtual_disk(2001, flat "[ds] web/my-web.vmdk"),
+        virtual_disk(2002, flat "[ds] web/web.vmdk", "1073741824"),
+      }, "[ds] web/web.vmdk")
+      assert.equal(2002, found.key)
+      assert.equal(1 << 30, found.capacity_bytes)
+      assert.equal("datastore-1", found.datastore.id)
+    end)
+
+    it("and no file whose name is merely longer, or on another datastore", function()
+      local devices <const> = {
+        virtual_disk(2000, flat "[ds] web/web.vmdk.vmdk"),
+        virtual_disk(2001, flat "[ds] web/web_1.vmdk"),
+        virtual_disk(2002, flat "[ds2] web/web.vmdk"),
+        { _type = "VirtualE1000", key = 4000 },
+      }
+      local why <const> = raised(disk, devices, "[ds] web/web.vmdk")
+      assert.equal("virtual machine web has no disk [ds] web/web.vmdk", why.message)
+      assert.equal("its disks are [ds] web/web.vmdk.vmdk, [ds] web/web_1.vmdk, [ds2] web/web.vmdk", why.hint)
+      assert.equal("its disks are none", raised(disk, {}, "[ds] web/web.vmdk").hint)
+    end)
+
+    it("anywhere in the snapshot chain", function()
+      local base <const> = flat "[ds] web/web.vmdk"
+      local devices <const> =
+        { virtual_disk(2000, flat("[ds] web/web-000002.vmdk", flat("[ds] web/web-000001.vmdk", base))) }
+      for _, name in ipairs { "web", "web-000001", "web-000002" } do
+        local found <const> = disk(devices, ("[ds] web/%s.vmdk"):format(name))
+        assert.equal(("[ds] web/%s.vmdk"):format(name), found.path)
+        assert.equal("[ds] web/web-000002.vmdk", found.top)
+      end
+      raised(disk, devices, "[ds] web/web-000003.vmdk")
+    end)
+
+    it(
+      "whatever slashes it was written with",
+      function() assert.equal(2000, disk({ virtual_disk(2000, flat "[ds] web//web.vmdk") }, "[ds] web/web.vmdk").key) end
+    )
+
+    it("and names its backing, a raw device too", function()
+      local rdm <const> = { _type = "VirtualDiskRawDiskMappingVer1BackingInfo", fileName = "[ds] web/rdm.vmdk" }
+      local found <const> = disk({ virtual_disk(2000, rdm) }, "[ds] web/rdm.vmdk")
+      assert.equal("VirtualDiskRawDiskMappingVer1BackingInfo", found.backing)
+      assert.equal(1 << 20, found.capacity_bytes)
+    end)
+  end)
+
+  describe("finds the host", function()
+    before_each(function()
+      objects[#objects + 1] = fake_host.object "host-1"
+      objects[#objects + 1] = fake_host.object "host-2"
+    end)
+
+    it("where the machine is, unless another is named by id or name", function()
+      local vcenter <const> = open()
+      local vm <const> = { name = "web", host = ref("HostSystem", "host-1") }
+      assert.equal("host-1.example", vcenter:host(vm).name)
+      assert.equal("host-1.example", vcenter:host(vm, "").name)
+      assert.equal("host-2.example", vcenter:host(vm, "host-2").name)
+      assert.equal("hostsystem-host-2", vcenter:host(vm, "host-2.example").id)
+      assert.equal("host-2.example", vcenter:host_again(ref("HostSystem", "host-2")).name)
+    end)
+
+    it("or says that the machine is on none", function()
+      local vcenter <const> = open()
+      assert.equal("unsupported", raised(vcenter.host, vcenter, { name = "web" }).kind)
+    end)
+  end)
+end)
