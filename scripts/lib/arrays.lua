@@ -144,18 +144,15 @@ function Array:ensure_host(initiators, name)
   local found <const> = find()
   if found then return found, false end
   local about <const> = ("host object %s on %s"):format(name, self.where)
-  self.job:promise("array.remove_host", { name = name, initiators = initiators }, about)
-  local standin <const> = { id = "new", name = name }
-  return self.job:effect(
+  local promise <const> = self.job:promise("array.remove_host", { name = name, initiators = initiators }, about)
+  local host <const> = self.job:effect(
     "array.create_host",
     name,
     function() return self.inside:call("call", "create_host", name, initiators) end,
-    {
-      standin = standin,
-      look = find,
-    }
-  ),
-    true
+    { standin = { id = "new", name = name }, look = find }
+  )
+  if host.name ~= name then self.job:amend(promise, { name = host.name }) end -- arrays may shorten names
+  return host, true
 end
 
 function Array:remove_host(host)
@@ -189,15 +186,17 @@ function Array:map(lun, host)
       ("LUN %s is mapped to %s"):format(lun.name, host.name)
     )
   end
+  local is_lost = false
   local outcome <const> = self.job:effect("array.map", target, function()
     local outcome <const>, scope <const>, mapped <const> = self.inside:call("call", "map", lun, host)
     if not outcome then return nil, scope end
     return { outcome = outcome, lun = mapped or lun }
   end, {
     standin = { outcome = "made", lun = lun },
-    -- mapped after all: mapping again is idempotent, and tells what a mapping makes known
-    look = function() return nil end,
+    -- mapping again is idempotent, and tells what a mapping makes known
+    look = function() is_lost = true end,
   })
+  if promise and is_lost then return outcome.lun, "made" end -- the mapping that "exists" may be ours
   if outcome.outcome == "existing" and promise then self.job:withdraw(promise) end
   return outcome.lun, outcome.outcome
 end

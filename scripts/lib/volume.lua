@@ -49,6 +49,7 @@ local function wait_bound(job, kube, claim, within_s)
     end
     job:waiting("claim %s is not bound yet", claim.metadata.name)
     timer.sleep(BIND_PAUSE_S)
+    claim = get_claim(job, kube, claim.metadata.namespace, claim.metadata.name)
   end
 end
 
