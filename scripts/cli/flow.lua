@@ -6,9 +6,13 @@ local script <const> = require "lunalift.script"
 
 local M <const> = {}
 
+local USAGE <const> = "flow list | flow show NAME | flow check FILE"
+
 local function list()
   console.out(("%-16s %-40s %s\n"):format("FLOW", "FROM", "SHA256"))
-  for _, file in ipairs(script.list "flows") do
+  local files <const> = script.list "flows"
+  table.sort(files, function(a, b) return a.name < b.name end)
+  for _, file in ipairs(files) do
     local name <const> = file.name:match "^flows%.(.+)$"
     console.out(
       ("%-16s %-40s %s\n"):format(name, file.layer == "built in" and "built in" or file.path, file.sha256:sub(1, 12))
@@ -42,7 +46,11 @@ function M.run(args)
   if verb == "list" then return list() end
   if verb == "show" and name then return show(name) end
   if verb == "check" and name then return check_file(name) end
-  error(fail.hint(fail.new("config", "flow needs a verb"), "flow list | flow show NAME | flow check FILE"))
+  if verb == "--help" then
+    console.out(("usage: lunalift %s\n"):format(USAGE))
+    return 0
+  end
+  error(fail.hint(fail.new("config", "flow needs a verb, and show and check a name"), USAGE))
 end
 
 return M

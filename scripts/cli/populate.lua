@@ -8,6 +8,7 @@ local jobs <const> = require "lib.job"
 local log <const> = require "lunalift.log"
 local report <const> = require "lib.report"
 local script <const> = require "lunalift.script"
+local secret <const> = require "lunalift.secret"
 local site <const> = require "lib.site"
 local task <const> = require "lunalift.task"
 local timer <const> = require "lunalift.timer"
@@ -100,17 +101,22 @@ local CLONE_METHODS <const> = { vib = true }
 local PATIENCE_S <const> = 60
 local BIND_WITHIN_S <const> = 60
 
+local function is_given(value)
+  if secret.is(value) then return not value:is_empty() end
+  return value ~= nil and value ~= ""
+end
+
 local function check_mandatory(values)
   local missing <const> = {}
   for _, name in ipairs(MANDATORY) do
-    if values[name] == nil or values[name] == "" then missing[#missing + 1] = "--" .. name end
+    if not is_given(values[name]) then missing[#missing + 1] = "--" .. name end
   end
   if #missing > 0 then
     local why <const> = fail.new("config", "missing value for %s", words.list(missing))
     error(fail.hint(why, "give each as a flag or in the environment; see lunalift help populate"))
   end
-  if values["storage-token"] then return end
-  if not values["storage-username"] or not values["storage-password"] then
+  if is_given(values["storage-token"]) then return end
+  if not is_given(values["storage-username"]) or not is_given(values["storage-password"]) then
     fail.raise("config", "either STORAGE_TOKEN or both STORAGE_USERNAME and STORAGE_PASSWORD must be provided")
   end
 end
@@ -138,7 +144,7 @@ local function site_conf(values)
   array.username = values["storage-username"]
   array.password = values["storage-password"]
   array.token = values["storage-token"]
-  array.timeout_s = values["storage-http-timeout-seconds"]
+  array.timeout_s = values["storage-http-timeout-seconds"] or array.timeout_s
   array.tls = {
     insecure = values["storage-skip-ssl-verification"] == "true",
     thumbprint = values["storage-thumbprint"],
@@ -219,9 +225,9 @@ local function result_of(job, why, left)
   if why and #left == 0 and job.effects > 0 and not job.dry_run then
     result.left = { "nothing: all that was changed is put back" }
   end
-  if job.dry_run then
+  if job.dry_run and result.ok then
     result.text = ("dry run: %d effects, then their undo; nothing was changed"):format(job.effects)
-  else
+  elseif result.ok then
     local copy_s <const> = job.facts.copy_seconds or 0
     result.text = ("done in %.1f s, %.1f s of it overhead"):format(seconds, seconds - copy_s)
   end

@@ -32,11 +32,18 @@ local function suggestion(name, names)
   return near and (": did you mean %s?"):format(near) or ""
 end
 
--- The line without comments and the text of strings is what names are looked for in.
-local function code_of(line) return (line:gsub("%-%-.*$", ""):gsub('"[^"]*"', '""')) end
+local STRING <const> = [[(["'])(.-)%1]]
 
-local function check_requires(line, add)
-  for name in line:gmatch 'require%s*%(?%s*"([^"]+)"' do
+-- The line without its comment, and its code alone, without the text of strings: where names are looked for.
+local function split(line)
+  local blanked <const> = line:gsub(STRING, function(quote, text) return quote .. ("_"):rep(#text) .. quote end)
+  local comment <const> = blanked:find("--", 1, true)
+  local bare <const> = comment and line:sub(1, comment - 1) or line
+  return bare, (bare:gsub(STRING, '""'))
+end
+
+local function check_requires(bare, add)
+  for _, name in bare:gmatch("require%s*%(?%s*" .. STRING) do
     local is_script <const> = not name:find "^lunalift%."
     if is_script and not script.find(name) then
       add(("no script '%s': scripts live in lib, vendors and flows"):format(name))
@@ -44,18 +51,18 @@ local function check_requires(line, add)
   end
 end
 
-local function check_job_calls(line, add)
-  for name in code_of(line):gmatch "job:([%a_][%w_]*)" do
+local function check_job_calls(bare, code, add)
+  for name in code:gmatch "job:([%a_][%w_]*)" do
     if not jobs.METHODS[name] then add(("a job has no %s%s"):format(name, suggestion(name, keys(jobs.METHODS)))) end
   end
-  for name in line:gmatch 'job:promise%s*%(%s*"([^"]+)"' do
+  for _, name in bare:gmatch("job:promise%s*%(%s*" .. STRING) do
     if not undo[name] then add(("nobody knows how to undo '%s'%s"):format(name, suggestion(name, keys(undo)))) end
   end
 end
 
-local function check_globals(line, add)
+local function check_globals(code, add)
   for name, fix in pairs(FORBIDDEN) do
-    if code_of(line):find("%f[%w_.:]" .. name .. "%s*[.(]") then add(("%s: %s"):format(name, fix)) end
+    if code:find("%f[%w_.:]" .. name .. '%s*[.("{[]') then add(("%s: %s"):format(name, fix)) end
   end
 end
 
@@ -70,12 +77,13 @@ function M.file(path)
   end
   local source <const> = assert(script.source(path))
   local number = 0
-  for line in (source .. "\n"):gmatch "(.-)\n" do
+  for line in (source:gsub("\n$", "") .. "\n"):gmatch "(.-)\n" do
     number = number + 1
     local function add(text) problems[#problems + 1] = { line = number, text = text } end
-    check_requires(line, add)
-    check_job_calls(line, add)
-    check_globals(line, add)
+    local bare <const>, code <const> = split(line)
+    check_requires(bare, add)
+    check_job_calls(bare, code, add)
+    check_globals(code, add)
   end
   if not source:find "return%s+function%s*%(%s*job" then
     problems[#problems + 1] = { line = number, text = "a flow returns its function: return function(job) … end" }

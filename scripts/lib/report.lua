@@ -133,7 +133,12 @@ function Lines:progress(step, p)
   say("%s: %s percent=%d bytes=%.0f rate=%.0f%s", step.title, progress_text(p), p.percent, p.bytes, p.rate, eta)
 end
 
-function Lines:waiting(step, text) say("%s: %s status=waiting", step.title, text) end
+function Lines:waiting(step, text)
+  local now <const> = timer.now()
+  if text == self.waits_for and now - self.waits_said_s < LINE_EVERY_S then return end
+  self.waits_for, self.waits_said_s = text, now
+  say("%s: %s status=waiting", step.title, text)
+end
 
 function Lines:effect(e)
   if e.dry then say("would do %s %s effect=%d", e.name, e.target, e.number) end

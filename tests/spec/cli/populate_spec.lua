@@ -1,0 +1,254 @@
+local fail <const> = require "lib.fail"
+local secret <const> = require "lunalift.secret"
+local stand_in <const> = require "spec.support.stand_in"
+local task <const> = require "lunalift.task"
+local timer <const> = require "lunalift.timer"
+
+describe("lunalift populate", function()
+  local restore, console, conf, request, flow, vendor, variables, signals
+
+  before_each(function()
+    console, conf, request, variables, signals = stand_in.console(), nil, nil, {}, {}
+    vendor = { options = {} }
+    restore = stand_in.install {
+      ["lunalift.console"] = console,
+      ["lunalift.env"] = stand_in.env(variables),
+      ["lunalift.log"] = stand_in.log(),
+      ["lunalift.task"] = setmetatable({
+        signal = function()
+          local name <const> = table.remove(signals, 1)
+          timer.sleep(name and 0.01 or 3600)
+          return name
+        end,
+      }, { __index = task }),
+      ["lib.arrays"] = {
+        check_name = function(name)
+          if name ~= "ontap" then fail.raise("config", "no storage vendor '%s'", name) end
+        end,
+        describe = function() return vendor end,
+      },
+      ["lib.site"] = {
+        new = function(given)
+          conf = given
+          return { close = function() end }
+        end,
+      },
+      ["lib.undo"] = { ["array.unmap"] = { within_s = 1, run = function() end } },
+      ["flows.populate"] = function(job)
+        request = job.request
+        if flow then flow(job) end
+      end,
+    }
+    flow = nil
+  end)
+
+  after_each(function() restore() end)
+
+  local ARGS <const> = {
+    ["source-vm-id"] = "vm-1",
+    ["source-vmdk"] = "[ds] web/web.vmdk",
+    ["owner-name"] = "data",
+    ["target-namespace"] = "shop",
+    ["storage-vendor-product"] = "ontap",
+    ["storage-hostname"] = "array.example",
+    ["storage-username"] = "admin",
+    ["storage-password"] = "hunter2",
+    ["vsphere-hostname"] = "vc.example",
+    ["vsphere-username"] = "root",
+    ["vsphere-password"] = "hunter3",
+  }
+
+  -- Run with ARGS, changed: false takes one away.
+  local function run(changes, ...)
+    local args <const> = { ... }
+    for name, value in pairs(changes or {}) do
+      if value then args[#args + 1] = ("--%s=%s"):format(name, value) end
+    end
+    for name, value in pairs(ARGS) do
+      if not changes or changes[name] == nil then args[#args + 1] = ("--%s=%s"):format(name, value) end
+    end
+    return require("cli.populate").run(args)
+  end
+
+  local function refused(changes, ...)
+    local ok <const>, why <const> = pcall(run, changes, ...)
+    assert.is_false(ok)
+    assert.is_true(fail.is(why, "config"), tostring(why))
+    assert.is_nil(request)
+    return why.message
+  end
+
+  it("makes a request and a site of its flags", function()
+    assert.equal(0, run { ["migration-host"] = "host-2", ["esxi-clone-method"] = " VIB " })
+    assert.equal("/vmfs/volumes/ds/web/web.vmdk", request.vmdk.on_host)
+    assert.same(
+      { "vm-1", "data", "shop", "host-2", "vib" },
+      { request.vm, request.claim, request.namespace, request.migration_host, request.method }
+    )
+    assert.equal("vc.example", conf.vcenter.host)
+    assert.is_true(secret.is(conf.vcenter.password))
+    assert.same({ "ontap", "array.example", "admin" }, { conf.array.vendor, conf.array.hostname, conf.array.username })
+    assert.is_false(conf.array.tls.insecure)
+    assert.matches("flow populate (built in) · vendor ontap (built in)", console.said, 1, true)
+  end)
+
+  it("takes upstream's environment", function()
+    variables.STORAGE_HOSTNAME, variables.GOVMOMI_PASSWORD = "other.example", "hunter4"
+    run { ["storage-hostname"] = false, ["vsphere-password"] = false }
+    assert.equal("other.example", conf.array.hostname)
+  end)
+
+  it(
+    "takes what forklift sends and has no effect here",
+    function()
+      assert.equal(
+        0,
+        run { ["cr-name"] = "x", ["cr-namespace"] = "y", ["pvc-size"] = "1", ["secret-name"] = "z", ["owner-uid"] = "u" }
+      )
+    end
+  )
+
+  it("names everything that is missing at once", function()
+    local message <const> = refused { ["source-vm-id"] = false, ["vsphere-password"] = false, ["owner-name"] = "" }
+    assert.equal("missing value for --source-vm-id, --owner-name and --vsphere-password", message)
+    assert.matches("%-%-vsphere%-password", refused { ["vsphere-password"] = "" })
+  end)
+
+  describe("needs a token, or user and password", function()
+    local AUTH <const> = "either STORAGE_TOKEN or both STORAGE_USERNAME and STORAGE_PASSWORD must be provided"
+    local function auth(token, user, password)
+      return { ["storage-token"] = token, ["storage-username"] = user, ["storage-password"] = password }
+    end
+
+    it("and is content with either", function()
+      assert.equal(0, run(auth("t", false, false)))
+      assert.equal(0, run(auth(nil, "u", "p")))
+      assert.equal(0, run(auth("t", "u", "p")))
+    end)
+
+    it("and not with one half, or with empty ones", function()
+      for _, given in ipairs {
+        auth(nil, false, false),
+        auth(nil, "u", false),
+        auth(nil, false, "p"),
+        auth("", false, false),
+        auth(nil, "u", ""),
+        auth(nil, "", "p"),
+      } do
+        assert.equal(AUTH, refused(given))
+      end
+    end)
+  end)
+
+  it("refuses a bad path, an unknown method, vendor or word before anything is opened", function()
+    assert.matches("invalid VMDK path", refused { ["source-vmdk"] = "web.vmdk" })
+    assert.equal("unknown ESXi clone method 'telnet'", refused { ["esxi-clone-method"] = "telnet" })
+    assert.equal("no storage vendor 'onatp'", refused { ["storage-vendor-product"] = "onatp" })
+    assert.equal("'word' is no flag", refused(nil, "word"))
+    assert.is_nil(conf)
+  end)
+
+  it("trusts any certificate of the array for exactly 'true'", function()
+    run { ["storage-skip-ssl-verification"] = "true" }
+    assert.is_true(conf.array.tls.insecure)
+    run { ["storage-skip-ssl-verification"] = "True" }
+    assert.is_false(conf.array.tls.insecure)
+  end)
+
+  it("reads the vendor's own options from the environment, and keeps their defaults", function()
+    vendor.options =
+      { svm = { env = "ONTAP_SVM" }, timeout_s = { default = 30 }, depth = { default = 2, env = "DEPTH" } }
+    variables.ONTAP_SVM = "svm0"
+    run()
+    assert.same({ "svm0", 30, 2 }, { conf.array.svm, conf.array.timeout_s, conf.array.depth })
+    run { ["storage-http-timeout-seconds"] = "5" }
+    assert.equal(5, conf.array.timeout_s)
+  end)
+
+  it("prints help and version without any other flag", function()
+    assert.equal(0, require("cli.populate").run { "--help" })
+    assert.matches("usage: lunalift populate", console.said)
+    assert.equal(0, require("cli.populate").run { "--version" })
+    assert.matches("\nlunalift %d", console.said)
+  end)
+
+  describe("ends", function()
+    local function promise(job)
+      job:promise("array.unmap", {}, "LUN 7 is mapped to esx1")
+      job:effect("array.map", "7 to esx1", function() return true end)
+    end
+
+    it("with 0 and the time it took", function()
+      flow = promise
+      assert.equal(0, run())
+      assert.matches("done in %d+%.%d s, %d+%.%d s of it overhead", console.said)
+    end)
+
+    it("with the failure's code, and says that nothing is left", function()
+      flow = function(job)
+        promise(job)
+        fail.raise("busy", "come back")
+      end
+      assert.equal(3, run())
+      assert.equal("error: come back\n  left  nothing: all that was changed is put back\n", console.complained)
+    end)
+
+    it("without that word when nothing was changed", function()
+      flow = function() fail.raise("denied", "no") end
+      assert.equal(2, run())
+      assert.equal("error: no\n", console.complained)
+    end)
+
+    it("with 5 when the copy is done but something is left, and names it with the reason and the fix", function()
+      package.loaded["lib.undo"]["array.unmap"].run = function()
+        error(fail.hint(fail.new("unreachable", "ONTAP is away"), "run reap"))
+      end
+      flow = promise
+      assert.equal(5, run())
+      assert.equal(
+        "error: the copy is done, but not everything could be put back\n"
+          .. "  left  LUN 7 is mapped to esx1: ONTAP is away (run reap)\n",
+        console.complained
+      )
+    end)
+
+    it("with 5 and the failure itself when both went wrong", function()
+      package.loaded["lib.undo"]["array.unmap"].run = function() fail.raise("unreachable", "ONTAP is away") end
+      flow = function(job)
+        promise(job)
+        fail.raise("failed", "the clone ended with exit code 1")
+      end
+      assert.equal(5, run())
+      assert.matches("^error: the clone ended.*left  LUN 7 is mapped", console.complained)
+    end)
+
+    it("with 4 when a signal stopped it, after the undo", function()
+      flow = function(job)
+        promise(job)
+        timer.sleep(60)
+      end
+      signals = { "USR1", "TERM" }
+      local undone = false
+      package.loaded["lib.undo"]["array.unmap"].run = function() undone = true end
+      assert.equal(4, run())
+      assert.is_true(undone)
+      assert.matches("stopped by SIGTERM", console.complained)
+    end)
+
+    it("for machines: a failure has no text that says done", function()
+      flow = function() fail.raise("failed", "no") end
+      assert.equal(1, run { output = "json" })
+      local last <const> = console.said:match '({"event":"result".-)\n'
+        or console.said:match '([^\n]*"event":"result"[^\n]*)'
+      assert.not_matches("done", last)
+    end)
+
+    it("on a dry run, with all effects and then their undo, numbered on", function()
+      flow = promise
+      assert.equal(0, run(nil, "--dry-run"))
+      assert.matches("would do array.map 7 to esx1 effect=1", console.said, 1, true)
+      assert.matches("would do undo array.unmap LUN 7 is mapped to esx1 effect=2", console.said, 1, true)
+      assert.matches("dry run: 1 effects, then their undo; nothing was changed", console.said, 1, true)
+    end)
+  end)
+end)
