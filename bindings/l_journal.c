@@ -57,6 +57,12 @@ static int journal_remove(lua_State *L)
     return succeed(L, lift_journal_remove(luaL_checkstring(L, 1), &err), &err);
 }
 
+static int journal_make_folder(lua_State *L)
+{
+    lift_journal_make_folder(luaL_checkstring(L, 1));
+    return 0;
+}
+
 static int journal_lock(lua_State *L)
 {
     const char *path = luaL_checkstring(L, 1);
@@ -74,6 +80,7 @@ int open_journal(lua_State *L)
                                          {"read", journal_read},
                                          {"remove", journal_remove},
                                          {"lock", journal_lock},
+                                         {"make_folder", journal_make_folder},
                                          {NULL, NULL}};
     static const luaL_Reg methods[] = {{"close", lock_close}, {NULL, NULL}};
     type_new(L, LOCK, methods, lock_close);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static bool refused(struct lift_error *err, const char *act, const char *path)
@@ -149,6 +150,17 @@ bool lift_journal_remove(const char *path, struct lift_error *err)
     if (unlink(path) < 0)
         return errno == ENOENT || refused(err, "remove", path);
     return sync_folder(path) || refused(err, "remove", path);
+}
+
+void lift_journal_make_folder(const char *path)
+{
+    char *folder = lift_strdup(path);
+    for (char *slash = folder; (slash = strchr(slash + 1, '/')) != NULL;) {
+        *slash = '\0';
+        mkdir(folder, 0700);
+        *slash = '/';
+    }
+    lift_free(folder);
 }
 
 static int held(int fd, const char *path, struct lift_error *err)

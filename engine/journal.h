@@ -16,6 +16,10 @@ LIFT_NODISCARD bool lift_journal_read(const char *path, struct lift_buf *out,
 LIFT_NODISCARD bool lift_journal_remove(const char *path,
                                         struct lift_error *err); /* an absent one is fine */
 
+/* Make the folders that `path` lies in, mode 0700, where they are missing: for a home that nobody
+ * chose.  What cannot be made is told by the write or lock that follows. */
+void lift_journal_make_folder(const char *path);
+
 /*
  * Only one process at a time: an advisory lock on `path`.lock, held until the returned fd is
  * closed.  -1 and LIFT_BUSY, naming the holder's pid, when another has it.

@@ -16,6 +16,8 @@ function journal.read(path) end
 ---@return boolean? done
 ---@return Fail? why
 function journal.remove(path) end
+--- Make the folders that the file lies in, for this user alone, where they are missing.
+function journal.make_folder(path) end
 --- Held until the returned value is closed; nil and a busy failure, naming the holder, when another process has it.
 ---@return JournalLock? lock
 ---@return Fail? why

@@ -37,7 +37,9 @@ function M.of(job, volume)
   end
   local state = env.get "XDG_STATE_HOME" or ""
   if state == "" then state = (env.get "HOME" or "/var/lib") .. "/.local/state" end
-  return M.file(("%s/lunalift/%s.json"):format(state, volume.claim.uid))
+  local path <const> = ("%s/lunalift/%s.json"):format(state, volume.claim.uid)
+  files.make_folder(path)
+  return M.file(path)
 end
 
 ---@param entries table

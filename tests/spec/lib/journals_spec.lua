@@ -2,13 +2,14 @@ local fail <const> = require "lib.fail"
 local stand_in <const> = require "spec.support.stand_in"
 
 describe("the journal's home", function()
-  local restore, journals, variables, files, locked
+  local restore, journals, variables, files, locked, made
 
   before_each(function()
-    variables, files, locked = { HOME = "/home/me" }, {}, {}
+    variables, files, locked, made = { HOME = "/home/me" }, {}, {}, {}
     restore = stand_in.install {
       ["lunalift.env"] = stand_in.env(variables),
       ["lunalift.journal"] = {
+        make_folder = function(path) made[#made + 1] = path end,
         lock = function(path)
           if locked[path] then return nil, { kind = "busy", message = "process 12 has it" } end
           locked[path] = true
@@ -46,12 +47,14 @@ describe("the journal's home", function()
   it("is the file that was asked for", function()
     assert.equal("file /tmp/j.json", where "file:/tmp/j.json")
     assert.equal("file /tmp/a:b.json", where "file:/tmp/a:b.json")
+    assert.same({}, made) -- a folder that the user names is the user's to make
   end)
 
   it("is else a file of this user's state, named by the claim", function()
     assert.equal("file /home/me/.local/state/lunalift/u-1.json", where(nil))
     variables.XDG_STATE_HOME = "/state"
     assert.equal("file /state/lunalift/u-1.json", where "")
+    assert.same({ "/home/me/.local/state/lunalift/u-1.json", "/state/lunalift/u-1.json" }, made)
   end)
 
   it("takes an empty XDG_STATE_HOME for none, as its specification says", function()
