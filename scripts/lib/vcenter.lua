@@ -25,7 +25,7 @@ function M.open(job, conf)
     vsphere.open { host = conf.host, username = conf.username, password = conf.password, tls = conf.tls }
   local content <const> = job:read("log in to " .. conf.host, function() return session:login() end)
   return setmetatable(
-    { job = job, session = session, about = content.about, content = content, where = conf.host },
+    { job = job, session = session, about = content.about, content = content, where = conf.host, hosts = {} },
     Vcenter
   )
 end
@@ -200,12 +200,15 @@ function Vcenter:host(vm, text)
   local ref = vm.host
   if text and text ~= "" then ref = resolve(self, "HostSystem", "^host%-%d+$", text, "host") end
   if not ref then fail.raise("unsupported", "virtual machine %s is on no host now (is it disconnected?)", vm.name) end
-  return hosts.open(self, ref)
+  return self:host_again(ref)
 end
 
---- The same host again, from what a promise kept of it.
+--- The host of a moref, such as a promise keeps; read once a job.
 ---@param ref Moref
 ---@return lib.Host
-function Vcenter:host_again(ref) return hosts.open(self, ref) end
+function Vcenter:host_again(ref)
+  self.hosts[ref.id] = self.hosts[ref.id] or hosts.open(self, ref)
+  return self.hosts[ref.id]
+end
 
 return M
