@@ -1,6 +1,7 @@
 --- The vCenter as flows see it: virtual machines with their disks, and hosts.
 local fail <const> = require "lib.fail"
 local hosts <const> = require "lib.hosts"
+local poll <const> = require "lib.poll"
 local vsphere <const> = require "lunalift.vsphere"
 
 local M <const> = {}
@@ -12,6 +13,8 @@ local list <const> = vsphere.list
 ---@field about table name, version, build of the server
 local Vcenter <const> = {}
 Vcenter.__index = Vcenter
+
+local TASK_EVERY_S <const> = 0.5
 
 local VM_PATHS <const> =
   { "name", "runtime.host", "runtime.connectionState", "runtime.powerState", "config.hardware.device", "snapshot" }
@@ -43,6 +46,35 @@ function Vcenter:ask(method, ref, args)
     if why then return nil, why end
     return value == nil and false or value
   end)
+end
+
+local TASK_PATHS <const> = { "info.state", "info.error", "info.result" }
+
+--- Wait for a task of vCenter's own to end.
+---@param what string for the message
+---@param ref Moref what an X_Task method returned
+---@param within_s number
+---@return any result what it made; nil for void
+function Vcenter:finish(what, ref, within_s)
+  local ended <const> = poll.wait(what, { within_s = within_s, every_s = TASK_EVERY_S }, function()
+    local found <const> = self:retrieve(what, { objects = { ref }, props = { Task = TASK_PATHS } })[1]
+    if not found then
+      local why <const> =
+        fail.new("failed", "%s: %s has forgotten task %s, so how it ended is unknown", what, self.where, ref.id)
+      why.unanswered = true
+      error(why)
+    end
+    local state <const> = found.props["info.state"]
+    return (state == "success" or state == "error") and found.props
+  end)
+  if ended["info.state"] == "success" then return ended["info.result"] end
+  local why <const> = ended["info.error"] or {}
+  fail.raise(
+    "failed",
+    "%s: %s",
+    what,
+    why.localizedMessage or (why.fault and why.fault._type) or "vCenter says no more"
+  )
 end
 
 -- ---- finding ----

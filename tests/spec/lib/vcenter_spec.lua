@@ -201,4 +201,42 @@ describe("a vCenter", function()
       assert.equal("unsupported", raised(vcenter.host, vcenter, { name = "web" }).kind)
     end)
   end)
+
+  describe("waits for a task of its own", function()
+    local states
+
+    local function add_task(...)
+      states = { ... }
+      local props <const> = setmetatable({}, {
+        __index = function(_, path)
+          if path == "info.state" then return #states > 1 and table.remove(states, 1) or states[1] end
+          if path == "info.result" then return "made" end
+          return { localizedMessage = "The disk is locked.", fault = { _type = "FileLocked" } }
+        end,
+      })
+      objects = { { ref = ref("Task", "task-1"), props = props } }
+    end
+
+    it("until it has ended, and hands over what it made", function()
+      add_task("queued", "running", "success")
+      assert.equal("made", open():finish("make it", ref("Task", "task-1"), 60))
+      assert.same({ "success" }, states)
+    end)
+
+    it("and raises its error", function()
+      add_task("running", "error")
+      local why <const> = raised(function() open():finish("make it", ref("Task", "task-1"), 60) end)
+      assert.equal("failed", why.kind)
+      assert.matches("make it: The disk is locked", why.message)
+    end)
+
+    it("and says that the outcome is unknown when the server has forgotten it, or time is up", function()
+      objects = {}
+      assert.is_true(raised(function() open():finish("make it", ref("Task", "task-1"), 60) end).unanswered)
+      add_task "running"
+      local why <const> = raised(function() open():finish("make it", ref("Task", "task-1"), 60) end)
+      assert.equal("timeout", why.kind)
+      assert.is_true(why.unanswered)
+    end)
+  end)
 end)
