@@ -75,6 +75,22 @@ ROUTES["GET /state"] = function(site)
   }
 end
 
+--- For people: a line for every LUN that somebody may see, but for those that hold datastores.
+ROUTES["GET /mapped"] = function(site)
+  local has_datastore <const>, lines <const> = {}, {}
+  for _, host in ipairs(site.hosts) do
+    for _, datastore in ipairs(host.datastores) do
+      has_datastore[datastore.naa] = true
+    end
+  end
+  for _, lun in ipairs(site.fabric:list()) do
+    for _, map in ipairs(has_datastore[lun.naa] and {} or site.fabric:maps_of(lun.naa)) do
+      lines[#lines + 1] = ("%s → %s: %s\n"):format(lun.naa, map.via, table.concat(map.initiators, ", "))
+    end
+  end
+  return #lines > 0 and table.concat(lines) or "nothing\n"
+end
+
 ROUTES["GET /requests"] = function(site, request)
   local since <const>, found <const> = tonumber(request.args.since) or 0, {}
   for _, entry in ipairs(site.faults.requests) do
@@ -121,6 +137,9 @@ local function host_route(site, request, body)
 end
 
 local function answer(status, value)
+  if type(value) == "string" then
+    return { status = status, headers = { ["Content-Type"] = "text/plain; charset=utf-8" }, body = value }
+  end
   return {
     status = status,
     headers = { ["Content-Type"] = "application/json" },

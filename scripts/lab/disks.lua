@@ -40,11 +40,12 @@ function M.uuid(text)
   return ("%s-%s-4%s-8%s-%s"):format(hex:sub(1, 8), hex:sub(9, 12), hex:sub(14, 16), hex:sub(18, 20), hex:sub(21, 32))
 end
 
---- Bytes all over a small file; at the start, in the middle and at the end of a large one.
+--- Bytes all over a small file; at the start, in the middle and at the end of a large one, unless `holes` is false.
 ---@param path string
-function M.fill(path, size, seed)
+---@param holes? boolean
+function M.fill(path, size, seed, holes)
   assert(fs.truncate(path, size))
-  if size <= WHOLE_MIB * MIB then
+  if size <= WHOLE_MIB * MIB or holes == false then
     assert(fs.fill(path, { size = size, seed = seed }))
     return
   end
@@ -72,7 +73,7 @@ end
 --- One VMDK: descriptor and extent. A delta's extent holds the whole disk as its reader sees it: the lab's vmkfstools knows no grains.
 ---@param datastore lab.Datastore
 ---@param file string "dir/name.vmdk"
----@param options { size_bytes: integer, seed: integer, key: integer, parent: lab.Disk? }
+---@param options { size_bytes: integer, seed: integer, key: integer, parent: lab.Disk?, holes: boolean? }
 ---@return lab.Disk
 function M.make(datastore, file, options)
   local path <const> = datastore.folder .. "/" .. file
@@ -86,9 +87,10 @@ function M.make(datastore, file, options)
     uuid = M.uuid(datastore.moref .. file),
     cid = codec.sha256(datastore.moref .. file):sub(1, 8),
     parent = options.parent,
+    holes = options.holes,
     flat = datastore.folder .. "/" .. extent,
   }
-  M.fill(disk.flat, disk.size_bytes, options.seed)
+  M.fill(disk.flat, disk.size_bytes, options.seed, options.holes)
   write_descriptor(path, disk)
   disk.files = {
     { name = disk.path, type = "diskDescriptor", size = fs.stat(path).size },
@@ -97,13 +99,14 @@ function M.make(datastore, file, options)
   return disk
 end
 
---- The disks of a VM as a scenario describes them; `snapshot` puts a delta on top.
----@param given { file: string, size_mib: integer, snapshot: boolean? }
+--- The disks of a VM as a scenario describes them; `snapshot` puts a delta on top, `holes` = false leaves none in disk and volume.
+---@param given { file: string, size_mib: integer, snapshot: boolean?, holes: boolean? }
 ---@param options { seed: integer, key: integer }
 ---@return lab.Disk
 function M.of_scenario(datastore, given, options)
   local size <const> = given.size_bytes or given.size_mib * MIB
-  local base <const> = M.make(datastore, given.file, { size_bytes = size, seed = options.seed, key = options.key })
+  local base <const> =
+    M.make(datastore, given.file, { size_bytes = size, seed = options.seed, key = options.key, holes = given.holes })
   if not given.snapshot then return base end
   local file <const> = given.file:gsub("%.vmdk$", "-000001.vmdk")
   return M.make(datastore, file, { size_bytes = size, seed = options.seed + 500, key = options.key, parent = base })

@@ -1,7 +1,8 @@
 --- Puts a whole site together below one folder: fabric, array, hosts, vCenter, cluster, control door.
---- site.json, written last, says where everything is.
+--- site.json, written last, says where everything is; site.env says it to shells.
 local certificate <const> = require "lunalift.certificate"
 local disks <const> = require "lab.disks"
+local environment <const> = require "lab.environment"
 local esxi <const> = require "lab.esxi"
 local extension <const> = require "lab.extension"
 local fabric <const> = require "lab.fabric"
@@ -67,10 +68,10 @@ local function start_ontap(site, leaf)
 end
 
 --- A LUN of the array, with bytes of its own when it has a seed.
-local function add_volume(site, name, size, seed)
+local function add_volume(site, name, size, seed, holes)
   local file <const> = ("%s/luns/%s"):format(site.dir, name)
   if seed then
-    disks.fill(file, size, seed)
+    disks.fill(file, size, seed, holes)
   else
     assert(fs.truncate(file, size))
   end
@@ -326,7 +327,7 @@ local function add_claim(site, name, disk)
   local pv_name <const> = "pvc-" .. disks.uuid("volume " .. name)
   local volume_name <const> = "trident_" .. pv_name:gsub("%-", "_")
   site.seed = site.seed + 1
-  local volume <const>, file <const> = add_volume(site, volume_name, disk.size_bytes, site.seed * 1000)
+  local volume <const>, file <const> = add_volume(site, volume_name, disk.size_bytes, site.seed * 1000, disk.holes)
   local target <const> = claim(name, namespace, uid, disk.size_bytes)
   target.spec.dataSourceRef = { apiGroup = "forklift.konveyor.io", kind = "VSphereXcopyVolumePopulator", name = name }
   site.kube:put(target)
@@ -473,7 +474,9 @@ function M.start(options)
   site.vcenter:listen { cert = leaves.vcenter.cert, key = leaves.vcenter.key }
   start_kube(site, leaves.kube)
   site.control = control.listen(site)
-  files.replace(site.dir .. "/site.json", json.encode(describe(site, leaves), { indent = true }) .. "\n")
+  local described <const> = describe(site, leaves)
+  files.replace(site.dir .. "/site.env", environment.text(described))
+  files.replace(site.dir .. "/site.json", json.encode(described, { indent = true }) .. "\n")
   return site
 end
 
@@ -488,6 +491,7 @@ function Site:stop()
       if pid and fs.stat("/proc/" .. pid) then process.run { argv = { self.busybox, "kill", pid } } end
     end
   end
+  fs.remove(self.dir .. "/site.env")
   fs.remove(self.dir .. "/site.json")
 end
 

@@ -85,6 +85,25 @@ describe("a site in a process of its own", function()
     )
   end
 
+  it("says to a shell what it says to programs, and that nothing is mapped", function()
+    local names <const> =
+      "$GOVMOMI_HOSTNAME|$GOVMOMI_PASSWORD|$STORAGE_PASSWORD|$LUNALIFT_SOURCE_VMDK|$LAB_LUN|$LAB_FLAT"
+    local said <const> =
+      process.run { argv = { "sh", "-c", '. "$1" && printf %s "' .. names .. '"', "sh", site.dir .. "/site.env" } }
+    assert.equal(
+      table.concat({
+        site.vcenter.host,
+        site.vcenter.password,
+        site.arrays[1].password,
+        pvc.vmdk,
+        pvc.lun_path,
+        bytes.flat_path,
+      }, "|"),
+      said.out
+    )
+    assert.equal("nothing\n", control:get("/mapped").body)
+  end)
+
   it("shows a LUN of the array to a host after map and rescan, and the wrapper fills it", function()
     map()
     local found, why = command("storage core device list", { device = pvc.naa })
@@ -95,6 +114,7 @@ describe("a site in a process of its own", function()
     assert.equal("on", found[1].Status)
 
     assert(control:post("/host/host-21/vmkfstools", { json = { rate = 67108864, xcopy = 1 } }))
+    assert.equal(pvc.naa .. " → xcopy: " .. IQN .. "\n", control:get("/mapped").body)
     local started <const> = reply("clone", { ["source-vmdk"] = SOURCE, ["target-lun"] = device, ["task-id"] = TASK })
     assert.equal(TASK, started.taskId)
     assert.same(
@@ -169,5 +189,6 @@ describe("a site in a process of its own", function()
     lab = nil
     wait_until(5, function() return not fs.stat("/proc/" .. pid) end)
     assert.is_nil(fs.stat(site.dir .. "/site.json"))
+    assert.is_nil(fs.stat(site.dir .. "/site.env"))
   end)
 end)
