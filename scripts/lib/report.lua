@@ -10,7 +10,7 @@ local M <const> = {}
 local REDRAW_EVERY_S <const> = 0.2
 local LINE_EVERY_S <const> = 10
 local LINE_EVERY_PERCENT <const> = 5
-local TITLE_WIDTH <const> = 28
+local TITLE_WIDTH <const> = 38
 local BAR_WIDTH <const> = 24
 
 ---@class lib.Progress
