@@ -19,7 +19,10 @@ local MEMORY_BYTES <const> = 64 << 20
 
 ---@class lib.ArrayHost
 ---@field id string
----@field name string
+---@field name string by which find_host finds it again
+---@field initiators? lib.Initiator[]
+---@field ours? boolean found by our name, not because it owns the initiators
+---@field made? boolean told by create_host: false when it was there before
 
 ---@class lib.Array
 ---@field vendor table metadata
@@ -145,12 +148,23 @@ function Array:ensure_host(initiators, name)
   if found then return found, false end
   local about <const> = ("host object %s on %s"):format(name, self.where)
   local promise <const> = self.job:promise("array.remove_host", { name = name, initiators = initiators }, about)
+  local is_lost = false
   local host <const> = self.job:effect(
     "array.create_host",
     name,
     function() return self.inside:call("call", "create_host", name, initiators) end,
-    { standin = { id = "new", name = name }, look = find }
+    {
+      standin = { id = "new", name = name },
+      look = function()
+        is_lost = true
+        return find()
+      end,
+    }
   )
+  if host.made == false and not is_lost then -- only completed; if an answer was lost, it may be ours
+    self.job:withdraw(promise)
+    return host, false
+  end
   if host.name ~= name then self.job:amend(promise, { name = host.name }) end -- arrays may shorten names
   return host, true
 end

@@ -41,7 +41,8 @@ M["array.remove_host"] = {
   run = function(job, args)
     local array <const> = job.site:array()
     local host <const> = array:find_host(args.initiators, args.name)
-    if not host or host.name ~= args.name then return end -- another that owns the initiators is not ours
+    local is_ours <const> = host and (host.ours or host.name == args.name)
+    if not is_ours then return end -- another that owns the initiators is left alone
     if array:remove_host(host) ~= "in use" then said(job, "host object removed") end
   end,
 }

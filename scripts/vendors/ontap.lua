@@ -270,7 +270,7 @@ local function wire(port) return port.kind == "fc" and initiator.colons(initiato
 
 local function label(port) return ("%s (%s)"):format(wire(port), port.adapter) end
 
--- An igroup has one protocol, so the host has one. What is left out is said.
+-- An igroup has one protocol, so the host has one. Returns it, the initiators, and a text of those left out, if any.
 local function choose(ports)
   local fabric <const>, chosen <const>, left_out <const> = initiator.one_fabric(ports)
   local unused <const> = #left_out > 0 and table.concat(left_out, "; ") or "none given"
@@ -278,8 +278,7 @@ local function choose(ports)
     local why <const> = fail.new("config", "no initiator that an igroup can hold: %s", unused)
     error(fail.hint(why, "the ESXi host needs an iSCSI or FC adapter that reaches the SVM: NVMe has no XCOPY"))
   end
-  if #left_out > 0 then log.info("initiators left out", { why = unused }) end
-  return fabric == "fc" and "fcp" or "iscsi", chosen
+  return fabric == "fc" and "fcp" or "iscsi", chosen, left_out[1] and unused
 end
 
 local function igroup(self, name, protocol)
@@ -295,14 +294,20 @@ local function missing_in(group, chosen)
   return initiator.missing(chosen, list.map(group.initiators or {}, function(port) return port.name end))
 end
 
+-- The name asked for, or the one that the igroup got: a host is found again by its own name.
+local function full_name(name, protocol)
+  local suffix <const> = "-" .. protocol
+  return name:sub(-#suffix) == suffix and name or name .. suffix
+end
+
 local function host_from(group, protocol, chosen)
-  return { id = group.uuid, name = group.name, protocol = protocol, initiators = list.map(chosen, wire) }
+  return { id = group.uuid, name = group.name, protocol = protocol, initiators = chosen, ours = true }
 end
 
 --- Ours by name, and only when it holds all that this host needs: else create_host completes it.
 function Svm:find_host(initiators, name)
   local protocol <const>, chosen <const> = choose(initiators)
-  local group <const> = igroup(self, name .. "-" .. protocol, protocol)
+  local group <const> = igroup(self, full_name(name, protocol), protocol)
   return group and #missing_in(group, chosen) == 0 and host_from(group, protocol, chosen) or nil
 end
 
@@ -319,7 +324,7 @@ local function make_igroup(self, name, protocol, chosen)
   local record = answer and answer.records and answer.records[1]
   if not (record and record.uuid and record.initiators) then record = igroup(self, name, protocol) end
   if not record then fail.raise("protocol", "igroup %s was made and is not listed in SVM %s", name, self.svm.name) end
-  return record, answer and "made" or "existing"
+  return record, answer ~= nil
 end
 
 -- Returns nothing when the group holds the port now, else why not.
@@ -339,28 +344,32 @@ local function add(self, group, port)
 end
 
 local function ensure_igroup(self, name, protocol, chosen)
-  local group, outcome = igroup(self, name, protocol), "existing"
+  local group, is_made = igroup(self, name, protocol), false
   if not group then
-    group, outcome = make_igroup(self, name, protocol, chosen)
+    group, is_made = make_igroup(self, name, protocol, chosen)
   end
   local refusals <const> = {}
   for _, port in ipairs(missing_in(group, chosen)) do
     refusals[#refusals + 1] = add(self, group, port)
   end
-  return group, outcome, refusals
+  return group, is_made, refusals
 end
 
 --- Also completes an igroup of that name that lacks some of the initiators. Succeeds only when it holds them all.
----@return lib.Host host
----@return "made"|"existing" outcome
+---@return lib.ArrayHost host with `made`: false when the igroup was there before
 function Svm:create_host(name, initiators)
-  local protocol <const>, chosen <const> = choose(initiators)
-  local full <const> = name .. "-" .. protocol
-  local group, outcome, refusals = ensure_igroup(self, full, protocol, chosen)
+  local protocol <const>, chosen <const>, left_out <const> = choose(initiators)
+  if left_out then log.info("initiators left out", { why = left_out }) end
+  local full <const> = full_name(name, protocol)
+  local group, is_made, refusals = ensure_igroup(self, full, protocol, chosen)
   if refusals[1] and refusals[1].code == GROUP_GONE then -- removed by another run in between
-    group, outcome, refusals = ensure_igroup(self, full, protocol, chosen)
+    group, is_made, refusals = ensure_igroup(self, full, protocol, chosen)
   end
-  if #refusals == 0 then return host_from(group, protocol, chosen), outcome end
+  if #refusals == 0 then
+    local host <const> = host_from(group, protocol, chosen)
+    host.made = is_made
+    return host
+  end
   if #refusals > 1 then refusals[1].message = table.concat(list.map(refusals, fail.text), "; ") end
   refusals[1].cause = #refusals == 1 and refusals[1].cause or nil
   error(refusals[1])
@@ -377,7 +386,7 @@ end
 
 -- LUN maps -------------------------------------------------------------------------------------------------------------------------
 
----@return lib.Host[] hosts each with `number`, the LUN number it sees
+---@return lib.ArrayHost[] hosts each with `number`, the LUN number it sees
 function Svm:maps_of(lun)
   local hosts <const> = {}
   for _, map in ipairs(self:list(MAPS, { ["lun.name"] = lun.name, fields = "svm,lun,igroup,logical_unit_number" })) do

@@ -79,6 +79,12 @@ describe("an undo", function()
     assert.same({}, job.undone)
   end)
 
+  it("removes one that the array named otherwise before anybody could note it", function()
+    array_host = { name = "xcopy-esx1-iscsi", ours = true }
+    run("array.remove_host", { name = "xcopy-esx1", initiators = {} })
+    assert.same({ "find xcopy-esx1", "remove xcopy-esx1-iscsi" }, asked)
+  end)
+
   it("never removes another host object that owns the initiators", function()
     array_host = { name = "production-esx1" }
     run("array.remove_host", { name = "xcopy-esx1", initiators = { { id = "iqn.a" } } })

@@ -38,7 +38,7 @@ local function body(protocol, initiators)
   }
 end
 
-local function host() return { id = "G", name = NAME .. "-iscsi", protocol = "iscsi", initiators = { "iqn.adapter1" } } end
+local function host() return { id = "G", name = NAME .. "-iscsi", protocol = "iscsi", initiators = { A }, ours = true } end
 
 local function lun()
   local copy = {}
@@ -80,7 +80,7 @@ describe("an ontap host", function()
     it("by our name, when it holds all initiators", function()
       sees("iscsi", group("iscsi", members("iqn.adapter1", "iqn.adapter2", "iqn.old")))
       assert.same(
-        { id = "G", name = NAME .. "-iscsi", protocol = "iscsi", initiators = { "iqn.adapter1", "iqn.adapter2" } },
+        { id = "G", name = NAME .. "-iscsi", protocol = "iscsi", initiators = { A, B }, ours = true },
         array:find_host({ A, B }, NAME)
       )
     end)
@@ -89,8 +89,15 @@ describe("an ontap host", function()
       local ab = { kind = "fc", id = "fc.20000000c0a80abc:2a000000c0a80def", adapter = "vmhba3" }
       for _, listed in ipairs { "2a:00:00:00:c0:a8:0d:ef", "2A:00:00:00:C0:A8:0D:EF" } do
         sees("fcp", group("fcp", members(listed)))
-        assert.same({ "2A:00:00:00:C0:A8:0D:EF" }, array:find_host({ ab }, NAME).initiators)
+        assert.same({ ab }, array:find_host({ ab }, NAME).initiators)
       end
+    end)
+
+    it("again by the name and the initiators that it says it has", function()
+      sees("iscsi", group("iscsi", members "iqn.adapter1"))
+      local first = array:find_host({ A, { kind = "other", id = "vmhba1", adapter = "vmhba1" } }, NAME)
+      sees("iscsi", group("iscsi", members "iqn.adapter1"))
+      assert.same(first, array:find_host(first.initiators, first.name))
     end)
 
     it("not when there is none, when it lacks an initiator, or has a longer name", function()
@@ -104,12 +111,11 @@ describe("an ontap host", function()
       assert.is_nil(array:find_host({ A }, NAME))
     end)
 
-    it("under the same protocol in whatever order the initiators come, and what is left out is said", function()
+    it("under the same protocol in whatever order the initiators come", function()
       for _, ports in ipairs { { A, FC }, { FC, A } } do
         sees("fcp", group("fcp", members "21:00:00:00:00:00:00:02"))
-        assert.same({ "21:00:00:00:00:00:00:02" }, array:find_host(ports, NAME).initiators)
+        assert.same({ FC }, array:find_host(ports, NAME).initiators)
       end
-      assert.equal("vmhba64 iqn.adapter1: FC is used", site.log[1].fields.why)
     end)
 
     it("in a mixed igroup too", function()
@@ -146,31 +152,30 @@ describe("an ontap host", function()
         list(group("iscsi", members("iqn.adapter1", "iqn.adapter2"))),
         201
       )
-      local made, outcome = array:create_host(NAME, { A, B })
-      assert.equal("made", outcome)
+      local made = array:create_host(NAME, { A, B })
+      assert.is_true(made.made)
       assert.same(
-        { id = "G", name = NAME .. "-iscsi", protocol = "iscsi", initiators = { "iqn.adapter1", "iqn.adapter2" } },
+        { id = "G", name = NAME .. "-iscsi", protocol = "iscsi", initiators = { A, B }, ours = true, made = true },
         made
       )
     end)
 
-    it("with WWPNs in colon form", function()
+    it("with WWPNs in colon form; what is left out is said", function()
       sees "fcp"
       posts("fcp", "21:00:00:00:00:00:00:02"):reply(list(group("fcp", members "21:00:00:00:00:00:00:02")), 201)
       assert.equal("fcp", array:create_host(NAME, { FC, A }).protocol)
+      assert.equal("vmhba64 iqn.adapter1: FC is used", site.log[1].fields.why)
     end)
 
     it("by no request when all is there already", function()
       sees("iscsi", group("iscsi", members("iqn.adapter1", "iqn.adapter2")))
-      local _, outcome = array:create_host(NAME, { A, B })
-      assert.equal("existing", outcome)
+      assert.is_false(array:create_host(NAME, { A, B }).made)
     end)
 
     it("by adding what an older igroup lacks", function()
       sees("iscsi", group("iscsi", members "iqn.adapter1"))
       adds("iqn.adapter2"):reply({}, 201)
-      local _, outcome = array:create_host(NAME, { A, B })
-      assert.equal("existing", outcome)
+      assert.is_false(array:create_host(NAME, { A, B }).made)
     end)
 
     it("and read again when the answer holds no record, and completed", function()
@@ -178,8 +183,8 @@ describe("an ontap host", function()
       posts("iscsi", "iqn.adapter1"):reply(nil, 201, { location = IGROUPS .. "/G" })
       sees("iscsi", group "iscsi")
       adds("iqn.adapter1"):reply({}, 201)
-      local made, outcome = array:create_host(NAME, { A })
-      assert.equal("made", outcome)
+      local made = array:create_host(NAME, { A })
+      assert.is_true(made.made)
       assert.equal("G", made.id)
     end)
 
@@ -188,8 +193,7 @@ describe("an ontap host", function()
       posts("iscsi", "iqn.adapter1", "iqn.adapter2"):refuse(409, refusal("5374023", "exists"))
       sees("iscsi", group("iscsi", members "iqn.adapter2"))
       adds("iqn.adapter1"):refuse(409, refusal("5374035", "already in group"))
-      local _, outcome = array:create_host(NAME, { A, B })
-      assert.equal("existing", outcome)
+      assert.is_false(array:create_host(NAME, { A, B }).made)
     end)
 
     it("again, once, when another run removed it in between", function()
@@ -213,8 +217,7 @@ describe("an ontap host", function()
       wire:expect("GET", "/api/cluster/jobs/J", query):reply { state = "running" }
       wire:expect("GET", "/api/cluster/jobs/J", query):reply { state = "success" }
       sees("iscsi", group("iscsi", members "iqn.adapter1"))
-      local _, outcome = array:create_host(NAME, { A })
-      assert.equal("made", outcome)
+      assert.is_true(array:create_host(NAME, { A }).made)
       assert.equal(1, #site.naps)
     end)
 
