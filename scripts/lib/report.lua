@@ -12,6 +12,7 @@ local LINE_EVERY_S <const> = 10
 local LINE_EVERY_PERCENT <const> = 5
 local TITLE_WIDTH <const> = 38
 local BAR_WIDTH <const> = 24
+local BAR_WIDTH_MIN <const> = 8
 
 ---@class lib.Progress
 ---@field percent integer 0 … 100
@@ -77,14 +78,21 @@ function Terminal:step_end(step)
   console.out(("\r\27[K  %s %s%s%6.1f s   %s\n"):format(mark, step.title, pad, step.seconds, step.found))
 end
 
+local function bar_text(marks, percent, width)
+  local cells <const> = percent * width / 100
+  local bar <const> = marks.full:rep(math.floor(cells)) .. (cells % 1 >= 0.5 and marks.half or "")
+  return bar .. (" "):rep(width - utf8.len(bar))
+end
+
+-- On a narrow terminal the bar gives way, so that the time left can be read.
 function Terminal:progress(step, p)
   local now <const> = timer.now()
   if now - self.drawn_s < REDRAW_EVERY_S and p.percent < 100 then return end
   self.drawn_s = now
-  local cells <const> = p.percent * BAR_WIDTH / 100
-  local bar <const> = self.marks.full:rep(math.floor(cells)) .. (cells % 1 >= 0.5 and self.marks.half or "")
-  local blanks <const> = (" "):rep(BAR_WIDTH - (utf8.len(bar) or #bar))
-  self:draw(("%s %-8s %s%s %s"):format(self.marks.now, step.title, bar, blanks, progress_text(p)))
+  local head <const>, tail <const> = ("%s %-8s "):format(self.marks.now, step.title), " " .. progress_text(p)
+  local room <const> = self.width - 3 - utf8.len(head) - utf8.len(tail)
+  local width <const> = math.max(BAR_WIDTH_MIN, math.min(BAR_WIDTH, room))
+  self:draw(head .. bar_text(self.marks, p.percent, width) .. tail)
 end
 
 function Terminal:waiting(step, text) self:draw(("%s %s: %s"):format(self.marks.now, step.title, text)) end

@@ -46,7 +46,7 @@ error: naa.1 did not appear on esx2 within 1 min 0 s
   describe("on a terminal", function()
     it("ends each step's line with what was found", function()
       report_on("text", { utf8 = true }):step_end(STEP)
-      assert.equal("\r\27[K  ✓ copy                          21.4 s   40 GiB, 1.9 GiB/s\n", console.said)
+      assert.matches("^\r\27%[K  ✓ copy +21%.4 s   40 GiB, 1%.9 GiB/s\n$", console.said)
     end)
 
     it("marks a failed step", function()
@@ -91,6 +91,12 @@ error: naa.1 did not appear on esx2 within 1 min 0 s
       local report <const> = report_on("text", { width = 30 })
       report:waiting(STEP, ("é"):rep(60))
       assert.equal(29, utf8.len(console.said:match "K(.*)$"))
+    end)
+
+    it("shortens the bar before the time left", function()
+      report_on("text", { width = 80 }):progress(STEP, progress(50))
+      assert.matches(" 13 s left$", console.said)
+      assert.matches("█ +50 %%", console.said)
     end)
 
     it("redraws at most five times a second, but always the end", function()
