@@ -6,6 +6,7 @@ local fail <const> = require "lib.fail"
 local flags <const> = require "lib.flags"
 local jobs <const> = require "lib.job"
 local log <const> = require "lunalift.log"
+local receipts <const> = require "lib.receipt"
 local report <const> = require "lib.report"
 local script <const> = require "lunalift.script"
 local secret <const> = require "lunalift.secret"
@@ -67,6 +68,13 @@ M.FLAGS = {
   { name = "kubeconfig", env = "KUBECONFIG", help = "default: the service account of the pod" },
   { name = "master", help = "address of the Kubernetes API, in place of the kubeconfig's" },
   { name = "journal", help = "where promises are kept: file:PATH; default: a file of this user's state" },
+  {
+    name = "verify",
+    default = "sampled",
+    choices = { "none", "sampled", "full" },
+    help = "digests of both ends compared on the host: none, sampled or full; default sampled",
+  },
+  { name = "receipt", help = "file for the receipt; default: beside the journal, or with it" },
   { name = "dry-run", type = "bool", default = false, help = "print what would be changed, in order; change nothing" },
   { name = "output", default = "text", choices = { "text", "json" }, help = "text or json" },
   { name = "quiet", type = "bool", default = false, help = "nothing but errors" },
@@ -177,6 +185,8 @@ local function request_of(values)
     migration_host = values["migration-host"],
     method = check_method(values["esxi-clone-method"]),
     journal = values.journal,
+    verify = values.verify,
+    receipt = values.receipt,
     patience_s = PATIENCE_S,
     bind_within_s = BIND_WITHIN_S,
   }
@@ -228,8 +238,8 @@ local function result_of(job, why, left)
   if job.dry_run and result.ok then
     result.text = ("dry run: %d effects, then their undo; nothing was changed"):format(job.effects)
   elseif result.ok then
-    local copy_s <const> = job.facts.copy_seconds or 0
-    result.text = ("done in %.1f s, %.1f s of it overhead"):format(seconds, seconds - copy_s)
+    local work_s <const> = (job.facts.copy_seconds or 0) + (job.facts.proof_seconds or 0)
+    result.text = ("done in %.1f s, %.1f s of it overhead"):format(seconds, seconds - work_s)
   end
   return result
 end
@@ -267,12 +277,15 @@ function M.run(args)
     report = report.new(values.quiet and "quiet" or values.output),
     dry_run = values["dry-run"],
   }
+  job.version, job.vendor = require("cli.main").VERSION, values["storage-vendor-product"]
   job.report:title(title(values))
   task.spawn(cancel_on_signal, job)
   local why <const>, left <const> = job:run(require "flows.populate")
   if job.dry_run then print_promises(job) end
   if why and why.traceback and why.kind == "bug" then log.error(why.traceback) end
-  job.report:finished(result_of(job, why, left))
+  local result <const> = result_of(job, why, left)
+  result.receipt = receipts.keep(job, why, left)
+  job.report:finished(result)
   if #left > 0 then return 5 end
   return why and require("cli.main").exit_code(why) or 0
 end

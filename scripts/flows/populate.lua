@@ -1,4 +1,5 @@
 --- Fill a PersistentVolume from a VMDK: the host asks, the array moves the data.
+local evidence <const> = require "lib.evidence"
 local fail <const> = require "lib.fail"
 local journals <const> = require "lib.journals"
 local timer <const> = require "lunalift.timer"
@@ -15,21 +16,25 @@ return function(job)
   local vcenter <const> = job.site:vcenter()
   local array <const> = job.site:array()
   local info <const> = array:info()
+  job:note { vcenter = vcenter.about, array = info }
   job:found("%s %s · %s %s", vcenter.about.name, vcenter.about.version, info.product, info.version)
 
   job:step "find the disk"
   local vm <const> = vcenter:vm(request.vm)
   local disk <const> = vcenter:disk(vm, request.vmdk)
   local host <const> = vcenter:host(vm, request.migration_host)
+  job:note { vm = vm, disk = disk, host = host }
   job:found("%s, %s, VM %s on %s", disk.path, words.size(disk.capacity_bytes), vm.name, host.name)
 
   job:step "find the volume"
   local volume <const> = volumes.of_claim(job, job.site:kube(), request.namespace, request.claim)
   local lun <const> = array:lun_of(volume)
+  job:note { volume = volume, lun = lun }
   job:found("%s = %s, %s, %s", volume.name, lun.name, lun.naa or "no NAA until mapped", words.size(lun.size_bytes))
 
   job:step "check before anything is changed"
   host:check_usable()
+  evidence.check_apart(vm, lun.naa)
   local wrapper <const> = host:wrapper()
   if lun.size_bytes < disk.capacity_bytes then
     local why <const> = fail.new(
@@ -46,6 +51,7 @@ return function(job)
   for _, port in ipairs(initiators) do
     adapters[#adapters + 1] = port.adapter
   end
+  job:note { wrapper = wrapper.version }
   job:found("wrapper %s, through %s", wrapper.version, words.list(adapters))
   if not job.dry_run then job.journal = journals.of(job, volume) end
 
@@ -53,6 +59,7 @@ return function(job)
   local peer <const>, made <const> = array:ensure_host(initiators, "xcopy-" .. host.id)
   job:promise("host.drop_paths", { host = host.ref, adapters = adapters }, "dead paths on " .. host.name)
   local mapped <const>, outcome <const> = array:map(lun, peer)
+  evidence.check_apart(vm, mapped.naa)
   job:found("%s (%s), mapping %s", peer.name, made and "made" or "found", outcome)
 
   job:step "let the host discover it"
@@ -63,23 +70,29 @@ return function(job)
   )
   local device <const> = host:discover(mapped, { within_s = DISCOVER_WITHIN_S, adapters = adapters })
   host:check_device(device, mapped, disk.capacity_bytes)
+  local target <const> = "/vmfs/devices/disks/" .. mapped.naa
+  local ends <const> = { source = request.vmdk.on_host, target = target, naa = mapped.naa, bytes = disk.capacity_bytes }
+  local facts <const> = evidence.before(job, wrapper, ends)
   job:found("%s is %s", mapped.naa, device.Status)
 
   job:step "copy"
   local began_s <const> = timer.now()
-  local target <const> = "/vmfs/devices/disks/" .. mapped.naa
-  local offloaded
-  local task_id <const> = wrapper:start(request.vmdk.on_host, target)
+  local last
+  local task_id <const> = wrapper:start(ends.source, ends.target)
   for progress in wrapper:follow(task_id) do
-    offloaded = progress.offloaded
-    job:progress(job:pace(progress, disk.capacity_bytes, began_s))
+    last = progress
+    job:progress(job:pace(progress, ends.bytes, began_s))
   end
   local seconds <const> = math.max(timer.now() - began_s, 0.001)
-  job.facts = { bytes = disk.capacity_bytes, copy_seconds = seconds, offloaded = offloaded, naa = mapped.naa }
-  job:found(
-    "%s, %s/s, %s",
-    words.size(disk.capacity_bytes),
-    words.size(disk.capacity_bytes / seconds),
-    words.offload(offloaded)
-  )
+  local offloaded <const>, remark <const> = evidence.offload(last or {}, facts)
+  job:note { bytes = ends.bytes, copy_seconds = seconds, naa = ends.naa, task = last }
+  job:note { offloaded = offloaded, offload_remark = remark }
+  local rate <const> = words.size(ends.bytes / seconds)
+  job:found("%s, %s/s, %s", words.size(ends.bytes), rate, words.offload(offloaded, remark))
+
+  job:step "prove it"
+  local copied_s <const> = timer.now()
+  local proof <const> = evidence.prove(job, wrapper, ends, last)
+  job:note { proof_seconds = timer.now() - copied_s }
+  job:found(evidence.text(proof))
 end

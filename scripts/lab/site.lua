@@ -140,8 +140,16 @@ function Site:install_wrapper(host, variant)
   host.vibs = { from.vib }
 end
 
-local NUMBERS <const> =
-  { rate = true, xcopy = true, hang_at = true, fail_at = true, fail_code = true, fail_text = false }
+local NUMBERS <const> = {
+  rate = true,
+  xcopy = true,
+  corrupt_at = true,
+  silent = true,
+  hang_at = true,
+  fail_at = true,
+  fail_code = true,
+  fail_text = false,
+}
 
 --- Settings of a host's vmkfstools; what is not said goes back to the default.
 ---@param host lab.Host

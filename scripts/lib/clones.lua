@@ -8,13 +8,17 @@ local M <const> = {}
 local POLL_FIRST_S <const> = 0.3
 local POLL_LONGEST_S <const> = 5
 local POLL_PATIENCE_S <const> = 600 -- a vCenter may be away for minutes while the clone goes on
+local DIGEST_PATIENCE_S <const> = 1800 -- a call alone may take ten minutes
 
 ---@class lib.CloneProgress
 ---@field running boolean
 ---@field percent integer 0 … 100
 ---@field exit_code? integer once it has ended
 ---@field stderr string
+---@field state? string as our wrapper tells it
 ---@field offloaded? boolean nil while unknown
+---@field clone_write_ops? integer XCOPY commands since the start
+---@field failed_clone_ops? integer
 
 ---@class lib.Clones
 ---@field version string
@@ -62,10 +66,27 @@ function Clones:preflight(source, target)
   )
 end
 
+--- "digest", "taskList", …
+---@return boolean
+function Clones:offers(feature) return self.wrapper:offers(feature) end
+
+--- Digests of the same extents of both ends, read on the host.
+---@param extents { offset: integer, length: integer }[]
+---@return { algorithm: string, source: string[], target: string[] }
+function Clones:digests(source, target, extents)
+  local args <const> = { source = source, target = target, extents = extents }
+  return self.job:read("digests", function() return self.wrapper:digest(args) end, DIGEST_PATIENCE_S)
+end
+
+--- All clone tasks that the host knows.
+---@return table[]
+function Clones:tasks()
+  return self.job:read("clone tasks", function() return self.wrapper:tasks() end, POLL_PATIENCE_S)
+end
+
 -- The task as the host knows it, or false.
 local function find_task(self, task_id)
-  local tasks <const> = self.job:read("clone tasks", function() return self.wrapper:tasks() end, POLL_PATIENCE_S)
-  for _, task in ipairs(tasks) do
+  for _, task in ipairs(self:tasks()) do
     if task.taskId == task_id then return task end
   end
   return false
@@ -88,7 +109,10 @@ local function read_state(state)
     percent = math.max(0, math.min(100, percent)),
     exit_code = ended and (math.tointeger(tonumber(state.exitCode)) or 1) or nil,
     stderr = state.stdErr or "",
+    state = state.state,
     offloaded = state.xcopyUsed,
+    clone_write_ops = state.cloneWriteOps,
+    failed_clone_ops = state.failedCloneOps,
   }
 end
 

@@ -50,6 +50,7 @@ function M.new(options)
     effects = 0,
     steps = {},
     started_s = timer.now(),
+    started = timer.iso(),
   }, Job)
   job.site.job = job
   return job
@@ -71,6 +72,14 @@ end
 --- What the step found, in the user's names; it ends the step's line.
 ---@param fmt string
 function Job:found(fmt, ...) self.current.found = select("#", ...) == 0 and fmt or fmt:format(...) end
+
+--- Facts for the result and the receipt, by name.
+---@param facts table<string, any>
+function Job:note(facts)
+  for name, value in pairs(facts) do
+    self.facts[name] = value
+  end
+end
 
 ---@param status "done"|"failed"
 function Job:end_step(status)

@@ -34,8 +34,9 @@ end
 --- The lines that tell a failure: error, why, fix, left, more.
 ---@param why Fail
 ---@param left? string[]
+---@param receipt? string where it is
 ---@return string
-function M.failure_text(why, left)
+function M.failure_text(why, left, receipt)
   local lines <const> = { "error: " .. why.message }
   local cause = why.cause
   while cause do
@@ -46,7 +47,13 @@ function M.failure_text(why, left)
   for _, item in ipairs(left or {}) do
     lines[#lines + 1] = "  left  " .. item
   end
+  if receipt then lines[#lines + 1] = "  more  receipt: " .. receipt end
   return table.concat(lines, "\n") .. "\n"
+end
+
+-- "done in 3.1 s" and where to read more.
+local function done_text(result)
+  return result.receipt and ("%s, receipt: %s"):format(result.text, result.receipt) or result.text
 end
 
 -- ---- a terminal: the line in progress is redrawn ----
@@ -103,10 +110,10 @@ end
 
 function Terminal:finished(result)
   if result.ok then
-    console.out(result.text .. "\n")
+    console.out(done_text(result) .. "\n")
   else
     console.out "\r\27[K"
-    console.err(M.failure_text(result.why, result.left))
+    console.err(M.failure_text(result.why, result.left, result.receipt))
   end
 end
 
@@ -153,8 +160,8 @@ function Lines:effect(e)
 end
 
 function Lines:finished(result)
-  if result.ok then say("%s status=done seconds=%.1f", result.text, result.seconds) end
-  if not result.ok then console.err(M.failure_text(result.why, result.left)) end
+  if result.ok then say("%s status=done seconds=%.1f", done_text(result), result.seconds) end
+  if not result.ok then console.err(M.failure_text(result.why, result.left, result.receipt)) end
 end
 
 -- ---- for machines ----
@@ -205,6 +212,7 @@ function Json:finished(result)
     seconds = result.seconds,
     failure = failure_fields(result.why),
     left = json.array(result.left or {}),
+    receipt = result.receipt,
   })
 end
 
@@ -216,7 +224,7 @@ Quiet.__index = function(_, name)
 end
 
 function Quiet.finished(_, result)
-  if not result.ok then console.err(M.failure_text(result.why, result.left)) end
+  if not result.ok then console.err(M.failure_text(result.why, result.left, result.receipt)) end
 end
 
 local STYLES <const> = { text = nil, json = Json, quiet = Quiet }

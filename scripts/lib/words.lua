@@ -68,10 +68,16 @@ end
 
 --- Did the array move the data?
 ---@param offloaded boolean? nil: nobody could tell
+---@param remark? string why not, or what went wrong on the way
 ---@return string
-function M.offload(offloaded)
-  if offloaded == nil then return "offload unknown" end
-  return offloaded and "offloaded" or "not offloaded"
+function M.offload(offloaded, remark)
+  local text = "offload unknown"
+  if offloaded then
+    text = remark and "offloaded in part" or "offloaded"
+  elseif offloaded == false then
+    text = "not offloaded"
+  end
+  return remark and text .. ": " .. remark or text
 end
 
 return M
