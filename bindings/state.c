@@ -261,6 +261,7 @@ static const struct module {
     {"lunalift.env", open_env, IN_FLOW | IN_LAB | IN_TEST},
     {"lunalift.script", open_script, IN_FLOW | IN_LAB | IN_TEST},
     {"lunalift.isolate", open_isolate, IN_FLOW | IN_LAB | IN_TEST},
+    {"lunalift.crash", open_crash, IN_FLOW | IN_LAB | IN_TEST},
     {"lunalift.server", open_server, IN_LAB | IN_TEST},
     {"lunalift.fs", open_fs, IN_LAB | IN_TEST},
     {"lunalift.process", open_process, IN_LAB | IN_TEST},
