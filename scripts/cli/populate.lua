@@ -67,7 +67,10 @@ M.FLAGS = {
   { name = "migration-host", help = "host that runs the clone (host-123 or name); default: where the VM is" },
   { name = "kubeconfig", env = "KUBECONFIG", help = "default: the service account of the pod" },
   { name = "master", help = "address of the Kubernetes API, in place of the kubeconfig's" },
-  { name = "journal", help = "where promises are kept: file:PATH; default: a file of this user's state" },
+  {
+    name = "journal",
+    help = "where promises are kept: lease or file:PATH; default: lease in a pod, else a file of this user's state",
+  },
   {
     name = "verify",
     default = "sampled",
@@ -185,6 +188,7 @@ local function request_of(values)
     migration_host = values["migration-host"],
     method = check_method(values["esxi-clone-method"]),
     journal = values.journal,
+    kubeconfig = values.kubeconfig,
     verify = values.verify,
     receipt = values.receipt,
     patience_s = PATIENCE_S,

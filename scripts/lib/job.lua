@@ -1,5 +1,6 @@
 --- A job: steps that people read, effects that are numbered, promises that undo them whatever happens.
 local codec <const> = require "lunalift.codec"
+local crash <const> = require "lunalift.crash"
 local fail <const> = require "lib.fail"
 local log <const> = require "lunalift.log"
 local retry <const> = require "lib.retry"
@@ -26,6 +27,7 @@ local CLOSE_WITHIN_S <const> = 15
 ---@field site lib.Site opens array, vCenter and Kubernetes once, on demand
 ---@field report lib.Report
 ---@field journal lib.Journal? where promises are kept; set by the flow once it knows the volume
+---@field subject lib.Subject? what the run is about, for the journal
 ---@field dry_run boolean
 ---@field promises lib.Promise[] open ones, oldest first
 ---@field facts table what the flow found, for the result and the receipt
@@ -134,7 +136,10 @@ function Job:effect(name, target, act, options)
     self.report:effect { number = self.effects, name = name, target = target, dry = self.dry_run }
     log.debug("effect", { number = self.effects, name = name, target = target, dry_run = self.dry_run })
     if self.dry_run then return options.standin end
+    if self.journal then self.journal:fence() end
+    crash.point("before", self.effects)
     local value, why = act()
+    crash.point("after", self.effects)
     if value == nil and why and why.unanswered and options.look then value = options.look() end
     if value ~= nil then return value end
     local again <const> = why and (why.refused or (why.unanswered and options.look))
@@ -163,7 +168,13 @@ local function undo_of(name) return require("lib.undo")[name] or fail.raise("bug
 function Job:save()
   if self.dry_run or not self.journal then return end
   self.has_journalled = true
-  self.journal:write { v = 1, job = self.id, flow = self.name, task = self.task_id, entries = self.promises }
+  self.journal:write {
+    job = self.id,
+    flow = self.name,
+    task = self.task_id,
+    subject = self.subject,
+    entries = self.promises,
+  }
 end
 
 --- Promise to undo what is about to be done. Journalled before this returns; settled by the runner, in reverse order, after any end.
@@ -206,8 +217,14 @@ function Job:amend(promise, args)
   self:save()
 end
 
+-- Who lost the journal settles nothing: the promises are another's now. What a later version promised is kept, with all before it.
 local function settle_one(self, promise)
-  local undo <const> = undo_of(promise.undo)
+  local may <const>, lost <const> = pcall(function()
+    if self.journal then self.journal:fence() end
+  end)
+  if not may then return fail.of(lost), true end
+  local known <const>, undo <const> = pcall(undo_of, promise.undo)
+  if not known then return fail.of(undo), true end
   local child <const> = task.shield(undo.within_s, undo.run, self, promise.args)
   local _, why <const> = child:join()
   return why, undo.barrier
@@ -268,7 +285,11 @@ function Job:run(flow)
   if why and self.current then why.step = why.step or self.current.title end
   self:end_step(why and "failed" or "done")
   local left <const> = settle_and_close(self)
-  task.shield(CLOSE_WITHIN_S, function() self.site:close() end):join()
+  local function close()
+    if self.journal then note("closed", self.journal.close, self.journal) end
+    self.site:close()
+  end
+  task.shield(CLOSE_WITHIN_S, close):join()
   return why and fail.of(why) or nil, left
 end
 

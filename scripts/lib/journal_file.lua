@@ -1,0 +1,39 @@
+--- The journal's home by hand: a file, held by one process at a time.
+local fail <const> = require "lib.fail"
+local files <const> = require "lunalift.journal"
+local form <const> = require "lib.journal_form"
+
+local M <const> = {}
+
+---@class lib.JournalFile : lib.Journal
+local File <const> = {}
+File.__index = File
+
+--- Raises busy, naming the holder, while another process has it.
+---@param path string
+---@return lib.Journal
+function M.open(path)
+  local lock <const>, why <const> = files.lock(path)
+  if not lock then
+    local failure <const> = fail.wrap(why, "another run works on this volume (journal %s)", path)
+    error(why.kind == "busy" and fail.hint(failure, "wait for it to end, or stop it") or failure)
+  end
+  return setmetatable({ path = path, where = "file " .. path, lock = lock }, File)
+end
+
+function File:write(journal) assert(files.write(self.path, form.encode(journal, self.where))) end
+
+function File:read()
+  local text <const>, why <const> = files.read(self.path)
+  if text then return form.decode(text, self.path) end
+  if why.kind ~= "not_found" then error(why) end
+end
+
+function File:clear() assert(files.remove(self.path)) end
+
+function File:close() self.lock:close() end
+
+--- The lock lasts as long as the process does.
+function File:fence() end
+
+return M
