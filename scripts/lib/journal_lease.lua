@@ -12,6 +12,7 @@ local timer <const> = require "lunalift.timer"
 local M <const> = {}
 
 M.MARK = "lunalift.io/journal" -- annotation, finalizer and label alike
+M.RECEIPT = "lunalift.io/receipt"
 
 local HELD_S <const> = 15
 local RENEW_EVERY_S <const> = 5
@@ -56,7 +57,7 @@ end
 
 -- What is there now; whoever else holds it has won.
 local function reload(self)
-  local lease <const>, why <const> = self.kube:get(self.path)
+  local lease <const>, why <const> = self.kube:get(self.url)
   if lease and holder_of(lease) == self.me then
     self.lease = lease
     return true
@@ -73,7 +74,7 @@ local function put_once(self, change)
   lease.metadata.managedFields = nil
   lease.spec.renewTime = timer.iso()
   change(lease)
-  local kept <const>, why <const> = self.kube:update(self.path, lease)
+  local kept <const>, why <const> = self.kube:update(self.url, lease)
   if kept then
     self.lease, self.renewed_s = kept, sent_s
     return true
@@ -144,6 +145,15 @@ function Lease:close()
   put(self, RENEW_WITHIN_S, function(lease) lease.spec.holderIdentity = nil end)
 end
 
+--- Keep a receipt beside the journal, also once that is closed.
+---@param text string
+function Lease:keep_receipt(text)
+  put(self, RENEW_WITHIN_S, function(lease)
+    lease.metadata.annotations = lease.metadata.annotations or {}
+    lease.metadata.annotations[M.RECEIPT] = text
+  end)
+end
+
 function Lease:fence()
   if self.lost then error(lost(self)) end
   if timer.now() < self.renewed_s + HELD_S then return end
@@ -167,12 +177,12 @@ end
 -- ---- taking ----
 
 local function new(job, namespace, name)
-  local path <const> = ("%s/%s"):format(leases_of(namespace), codec.percent(name))
+  local url <const> = ("%s/%s"):format(leases_of(namespace), codec.percent(name))
   local here = env.get "HOSTNAME" or ""
   if here == "" then here = "lunalift" end
   return setmetatable({
     kube = job.site:kube(),
-    path = path,
+    url = url,
     where = ("Lease %s/%s"):format(namespace, name),
     me = here .. "_" .. job.id,
     mutex = task.mutex(),
@@ -223,7 +233,7 @@ local function take(self, lease)
   ours.spec.holderIdentity, ours.spec.acquireTime, ours.spec.renewTime = self.me, now, now
   ours.spec.leaseDurationSeconds = HELD_S
   ours.spec.leaseTransitions = (ours.spec.leaseTransitions or 0) + 1
-  local kept <const>, why <const> = self.kube:update(self.path, ours)
+  local kept <const>, why <const> = self.kube:update(self.url, ours)
   if kept then
     self.lease, self.renewed_s = kept, sent_s
     return true
@@ -261,7 +271,7 @@ function M.open(job, claim)
   local watched <const> = {}
   while true do
     local lease <const> = job:read("journal " .. self.where, function()
-      local found <const>, why <const> = self.kube:get(self.path)
+      local found <const>, why <const> = self.kube:get(self.url)
       if not found and why.kind == "not_found" then return false end
       return found, why
     end)

@@ -214,6 +214,16 @@ describe("a journal in a Lease", function()
     assert.equal("x", journal:read().entries[1].about)
   end)
 
+  it("keeps a receipt when all is over, unless another run has begun", function()
+    local journal <const> = open()
+    journal:close()
+    journal:keep_receipt "{}"
+    assert.equal("{}", fake_kube.lease(kube).metadata.annotations["lunalift.io/receipt"])
+    open()
+    assert.equal("conflict", raised(journal.keep_receipt, journal, "{1}").kind)
+    assert.equal("{}", fake_kube.lease(kube).metadata.annotations["lunalift.io/receipt"])
+  end)
+
   it("is found among the others of its namespace, alive or dead", function()
     open():write(text(1))
     local found = journal_lease.list(job(), "move")
