@@ -1,4 +1,4 @@
-# make: build/lunalift · make demo: the main job on the simulated site · make test: everything proved
+# make: build/lunalift · make demo: the main job on the simulated site · make test: everything proved · make fuzz SECONDS=N: N for each target
 .DEFAULT_GOAL := all
 .PHONY: all demo test bench fuzz format clean
 
@@ -16,6 +16,13 @@ demo:
 test:
 	@tools/setup test
 	@tools/test
+
+SECONDS ?= 60
+fuzz:
+	@tools/setup test
+	@cmake --preset ubsan >/dev/null
+	@cmake --build --preset ubsan
+	@tools/fuzz $(SECONDS)
 
 format:
 	clang-format -i engine/*.[ch] bindings/*.[ch] tests/*.c tests/*/*.[ch]

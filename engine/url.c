@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include <curl/curl.h>
 
@@ -23,6 +24,13 @@ static bool is_ascii(const char *text)
     return true;
 }
 
+/* libcurl takes "http:/host" too, which nobody means and where others look for "://". */
+static bool has_authority(const char *text, const char *scheme)
+{
+    size_t length = strlen(scheme);
+    return strncasecmp(text, scheme, length) == 0 && strncmp(text + length, "://", 3) == 0;
+}
+
 bool lift_url_parse(const char *text, struct lift_url *out, struct lift_error *err)
 {
     CURLU *url = curl_url();
@@ -36,6 +44,8 @@ bool lift_url_parse(const char *text, struct lift_url *out, struct lift_error *e
         lift_fail(err, LIFT_CONFIG, "not a URL to send to: %s", curl_url_strerror(rc));
     else if (strcmp(scheme, "http") != 0 && strcmp(scheme, "https") != 0)
         lift_fail(err, LIFT_CONFIG, "a URL starts with https:// or http://, not %.20s", scheme);
+    else if (!has_authority(text, scheme))
+        lift_fail(err, LIFT_CONFIG, "a URL starts with %.20s://", scheme);
     else if (!is_ascii(out->host))
         lift_fail(err, LIFT_CONFIG, "the host of a URL is plain ASCII (xn--… where needed)");
     else

@@ -46,6 +46,9 @@ end
 function M.decode(text, where)
   local journal <const>, bad <const> = json.decode(text)
   if not journal then error(fail.wrap(bad, "the journal %s cannot be read", where)) end
+  if type(journal) ~= "table" then
+    fail.raise("protocol", "the journal %s is none: it holds a %s", where, type(journal))
+  end
   if journal.v ~= VERSION then
     fail.raise(
       "unsupported",

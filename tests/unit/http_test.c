@@ -272,6 +272,7 @@ static void mistakes_are_told_at_once(void **state)
         {.method = "GET", .url = "https://user:pw@127.0.0.1/"},
         {.method = "GET", .url = "https://h\xc3\xb6st/"},
         {.method = "GET", .url = "http://127.0.0.1/a b"},
+        {.method = "GET", .url = "http:/127.0.0.1/"},
         {.method = "GET", .url = ""},
         {.method = "get", .url = f->client.url},
         {.method = "GET /", .url = f->client.url},
