@@ -66,6 +66,8 @@ function M.of_claim(job, kube, namespace, name)
     if why.kind == "not_found" then
       why.message = ("there is no claim %s in namespace %s"):format(name, namespace)
       fail.hint(why, "check --owner-name and --target-namespace")
+    elseif why.kind == "config" then
+      fail.hint(why, "check the cluster's address and its certificate authority in the kubeconfig")
     end
     error(why)
   end

@@ -61,11 +61,11 @@ static void a_stranger_is_named_and_the_way_to_trust_it(void **state)
              "https://127.0.0.1:%u: certificate not trusted: unknown issuer of the certificate of "
              "CN=site (SHA-256 %s)",
              lift_server_port(site->server), site->sha256);
-    assert_int_equal(out.err.code, LIFT_UNREACHABLE);
+    assert_int_equal(out.err.code, LIFT_CONFIG);
     assert_false(out.err.unanswered);
     assert_string_equal(out.err.text, text);
-    assert_non_null(strstr(out.err.hint, "thumbprint"));
-    assert_non_null(strstr(out.err.hint, "ca_file"));
+    assert_non_null(strstr(out.err.hint, "--vsphere-thumbprint"));
+    assert_non_null(strstr(out.err.hint, "--ca-file"));
     out_free(&out);
     site_free(site);
 }
@@ -94,7 +94,7 @@ static void a_certificate_for_another_name_is_refused_unless_pinned(void **state
                             by_pin = {.thumbprint = site->sha256};
     for (int i = 0; i < 2; i++) { /* a session kept from the first must not help the second */
         struct outcome out = fetch(c, (struct lift_http_spec){.url = site->url, .trust = by_ca});
-        assert_int_equal(out.err.code, LIFT_UNREACHABLE);
+        assert_int_equal(out.err.code, LIFT_CONFIG);
         assert_non_null(strstr(out.err.text, "does not name this host"));
         assert_false(out.err.unanswered);
         out_free(&out);
@@ -109,8 +109,8 @@ static void a_wrong_pin_is_refused_whatever_the_ca_says(void **state)
     struct site *site = site_new(c, "IP:127.0.0.1");
     const struct lift_trust trust = {.ca_pem = site->ca.data,
                                      .thumbprint = "0000000000000000000000000000000000000000"};
-    assert_fetch_fails(c, (struct lift_http_spec){.url = site->url, .trust = trust},
-                       LIFT_UNREACHABLE, false);
+    assert_fetch_fails(c, (struct lift_http_spec){.url = site->url, .trust = trust}, LIFT_CONFIG,
+                       false);
     site_free(site);
 }
 
@@ -125,7 +125,7 @@ static void connections_are_not_lent_across_trusts(void **state)
         assert_fetch_gives(c, (struct lift_http_spec){.url = site->url, .trust = insecure}, 200,
                            "tls");
         assert_fetch_fails(c, (struct lift_http_spec){.url = site->url, .trust = strict},
-                           LIFT_UNREACHABLE, false);
+                           LIFT_CONFIG, false);
     }
     site_free(site);
 }

@@ -29,7 +29,7 @@ describe("lunalift.certificate", function()
     assert.equal("tls", assert(get(site, { ca = leaf.cert })).body)
     local reply <const>, why <const> = get(site)
     assert.is_nil(reply)
-    assert.equal("unreachable", why.kind)
+    assert.equal("config", why.kind)
     assert.is_true(why.refused)
     assert.matches(
       "self%-signed certificate of CN=lone %(SHA%-256 " .. leaf.sha256:gsub("%p", "%%%0") .. "%)",
