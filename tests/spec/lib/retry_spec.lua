@@ -64,6 +64,13 @@ describe("asking again", function()
     end
   end)
 
+  it("asks three times while whole answers make no sense, and on while answers are cut short", function()
+    retry.read("x", 60, (answers { { nil, { kind = "protocol", message = "no JSON" } } }))
+    assert.equal(2, #clock.naps)
+    retry.read("x", 60, (answers { { nil, { kind = "protocol", message = "reset", unanswered = true } } }))
+    assert.is_true(#clock.naps > 10)
+  end)
+
   it("knows what may pass: no answer, busy peers, servers in trouble", function()
     for _, kind in ipairs { "timeout", "unreachable", "busy", "protocol" } do
       assert.is_true(retry.is_passing { kind = kind, message = "" })
