@@ -1,4 +1,5 @@
 --- Arrays as flows see them: the vendor contract, with what the core owns around it: a state of its own, retried reads, numbered effects.
+local address <const> = require "lib.address"
 local fail <const> = require "lib.fail"
 local isolate <const> = require "lunalift.isolate"
 local script <const> = require "lunalift.script"
@@ -59,16 +60,11 @@ function M.check_name(name)
   )
 end
 
-local function host_of(address) return (address:gsub("^%a+://", ""):gsub("/.*$", "")) end
-
--- host, or [v6], without the port.
-local function bare(authority) return authority:match "^%[(.-)%]" or authority:match "^[^:]+" or authority end
-
 ---@param name string the vendor's product key
 ---@return table metadata
 ---@return lunalift.isolate inside
 local function load(name, hostname)
-  local hosts <const> = { bare(host_of(hostname)) }
+  local hosts <const> = { address.host(hostname) }
   local inside <const> = assert(isolate.open { module = "lib.array_host", hosts = hosts, memory_bytes = MEMORY_BYTES })
   local vendor <const>, why <const> = inside:call("describe", name)
   if not vendor then error(fail.wrap(why, "the vendor script %s cannot be used", name)) end
@@ -100,6 +96,7 @@ end
 ---@return lib.Array
 function M.open(job, name, conf)
   local vendor <const>, inside <const> = load(M.check_name(name), conf.hostname)
+  conf.hostname = address.bracketed(conf.hostname)
   local self <const> = setmetatable({ job = job, vendor = vendor, inside = inside, where = conf.hostname }, Array)
   self.job:read("log in to " .. self.where, function() return inside:call("open", name, conf) end)
   return self
@@ -185,6 +182,11 @@ function Array:map_to(lun, host)
   end
 end
 
+local function mapped_in_a_dry_run(lun)
+  if lun.naa then return lun end
+  return { id = lun.id, name = lun.name, size_bytes = lun.size_bytes, naa = "(known once mapped)" }
+end
+
 --- Show the LUN to the host: promised first, unless the host sees it already; then nothing is ours to undo.
 ---@param lun lib.Lun
 ---@param host lib.ArrayHost
@@ -206,10 +208,13 @@ function Array:map(lun, host)
     if not outcome then return nil, scope end
     return { outcome = outcome, lun = mapped or lun }
   end, {
-    standin = { outcome = "made", lun = lun },
+    standin = { outcome = "made", lun = mapped_in_a_dry_run(lun) },
     -- mapping again is idempotent, and tells what a mapping makes known
     look = function() is_lost = true end,
   })
+  if not outcome.lun.naa then
+    fail.raise("failed", "%s does not tell which device LUN %s is, now that it is mapped", self.where, lun.name)
+  end
   if promise and is_lost then return outcome.lun, "made" end -- the mapping that "exists" may be ours
   if outcome.outcome == "existing" and promise then self.job:withdraw(promise) end
   return outcome.lun, outcome.outcome

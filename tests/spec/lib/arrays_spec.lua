@@ -2,7 +2,7 @@ local fail <const> = require "lib.fail"
 local fake_job <const> = require "spec.support.fake_job"
 local stand_in <const> = require "spec.support.stand_in"
 
-local LUN <const> = { id = "l-1", name = "/vol/v/lun0", size_bytes = 1 }
+local LUN <const> = { id = "l-1", name = "/vol/v/lun0", naa = "naa.1", size_bytes = 1 }
 local HOST <const> = { id = "h-1", name = "xcopy-esx1" }
 
 describe("an array", function()
@@ -218,6 +218,16 @@ describe("an array", function()
       local array <const>, job <const> = open()
       local _, outcome <const> = array:map(LUN, HOST)
       assert.equal("made", outcome)
+      assert.equal(1, #job.promises)
+    end)
+
+    it("and refuses to go on when even then nobody knows its device; what was mapped stays promised", function()
+      answers("maps_of", { { {} } })
+      answers("map", { { "made", "host", { id = "l-1", name = "lun0" } } })
+      local array <const>, job <const> = open()
+      local ok <const>, why <const> = pcall(array.map, array, { id = "l-1", name = "lun0" }, HOST)
+      assert.is_false(ok)
+      assert.matches("does not tell which device LUN lun0 is", why.message)
       assert.equal(1, #job.promises)
     end)
 
