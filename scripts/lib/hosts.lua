@@ -55,11 +55,17 @@ function M.open(vcenter, ref)
   }, Host)
 end
 
+local OR_ANOTHER <const> = "or name another host that sees the datastore with --migration-host"
+
 --- Raises when the host cannot run a clone now.
 function Host:check_usable()
   if self.state ~= "connected" then
     local why <const> = fail.new("unreachable", "host %s is %s", self.name, self.state)
-    error(fail.hint(why, "reconnect it in vCenter, or name another host that sees the datastore with --migration-host"))
+    error(fail.hint(why, "reconnect it in vCenter, %s", OR_ANOTHER))
+  end
+  if self.in_maintenance then
+    local why <const> = fail.new("busy", "host %s is in maintenance mode", self.name)
+    error(fail.hint(why, "wait until it has left it, %s", OR_ANOTHER))
   end
 end
 

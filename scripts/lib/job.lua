@@ -118,6 +118,9 @@ end
 ---@param fmt string what nothing moves for
 function Job:waiting(fmt, ...) self.report:waiting(step_of(self), fmt:format(...)) end
 
+--- What may go wrong for a reason that is known already.
+function Job:warn(fmt, ...) self.report:warning(fmt:format(...)) end
+
 -- ---- effects ----
 
 --- One change of the outside world. `act` returns a value, or nil and the failure. An unanswered act is looked up with `look`,

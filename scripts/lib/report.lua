@@ -63,8 +63,9 @@ Terminal.__index = Terminal
 
 local function terminal()
   local utf8_ok <const> = console.is_utf8()
-  local marks <const> = utf8_ok and { done = "✓", failed = "✗", now = "▸", full = "█", half = "▌" }
-    or { done = "+", failed = "x", now = ">", full = "#", half = "#" }
+  local marks <const> = utf8_ok
+      and { done = "✓", failed = "✗", now = "▸", warning = "⚠", full = "█", half = "▌" }
+    or { done = "+", failed = "x", now = ">", warning = "!", full = "#", half = "#" }
   return setmetatable({ marks = marks, drawn_s = 0, width = console.width() }, Terminal)
 end
 
@@ -103,6 +104,8 @@ function Terminal:progress(step, p)
 end
 
 function Terminal:waiting(step, text) self:draw(("%s %s: %s"):format(self.marks.now, step.title, text)) end
+
+function Terminal:warning(text) console.out(("\r\27[K  %s %s\n"):format(self.marks.warning, text)) end
 
 function Terminal:effect(e)
   if e.dry then console.out(("\r\27[K  %3d  %-20s %s\n"):format(e.number, e.name, e.target)) end
@@ -155,6 +158,8 @@ function Lines:waiting(step, text)
   say("%s: %s status=waiting", step.title, text)
 end
 
+function Lines:warning(text) say("warning: %s", text) end
+
 function Lines:effect(e)
   if e.dry then say("would do %s %s effect=%d", e.name, e.target, e.number) end
 end
@@ -197,6 +202,8 @@ function Json:progress(step, p)
 end
 
 function Json:waiting(step, text) emit("waiting", { step = step.title, text = text }) end
+
+function Json:warning(text) emit("warning", { text = text }) end
 
 function Json:effect(e) emit("effect", { number = e.number, name = e.name, target = e.target, dry_run = e.dry }) end
 

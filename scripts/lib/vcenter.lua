@@ -1,4 +1,5 @@
 --- The vCenter as flows see it: virtual machines with their disks, and hosts.
+local address <const> = require "lib.address"
 local fail <const> = require "lib.fail"
 local hosts <const> = require "lib.hosts"
 local poll <const> = require "lib.poll"
@@ -24,8 +25,12 @@ local DATASTORE_PATHS <const> = { "name", "info", "summary.type", "summary.acces
 ---@param conf { host: string, username: string, password: Secret, tls: Trust }
 ---@return lib.Vcenter
 function M.open(job, conf)
-  local session <const> =
-    vsphere.open { host = conf.host, username = conf.username, password = conf.password, tls = conf.tls }
+  local session <const> = vsphere.open {
+    host = address.bracketed(conf.host),
+    username = conf.username,
+    password = conf.password,
+    tls = conf.tls,
+  }
   local content <const> = job:read("log in to " .. conf.host, function() return session:login() end)
   return setmetatable(
     { job = job, session = session, about = content.about, content = content, where = conf.host, hosts = {} },
@@ -100,11 +105,14 @@ local function find_by_name(self, kind, name)
 end
 
 --- A moref from "vm-123" or from a name that one object bears.
-local function resolve(self, kind, pattern, text, what)
+local function resolve(self, kind, pattern, text, what, flag)
   if text:find(pattern) then return { type = kind, id = text } end
   local refs <const> = find_by_name(self, kind, text)
   if #refs == 1 then return refs[1] end
-  if #refs == 0 then fail.raise("not_found", "no %s '%s' in %s", what, text, self.where) end
+  if #refs == 0 then
+    local why <const> = fail.new("not_found", "no %s '%s' in %s", what, text, self.where)
+    error(fail.hint(why, "check %s; it is an id, or a name as vCenter shows it", flag))
+  end
   local why <const> = fail.new("config", "%d %ss are called '%s'", #refs, what, text)
   error(fail.hint(why, "give the id, such as %s", refs[1].id))
 end
@@ -158,7 +166,7 @@ end
 ---@param text string id or name
 ---@return lib.Vm
 function Vcenter:vm(text)
-  local ref <const> = resolve(self, "VirtualMachine", "^vm%-%d+$", text, "virtual machine")
+  local ref <const> = resolve(self, "VirtualMachine", "^vm%-%d+$", text, "virtual machine", "--source-vm-id")
   local found <const> = self:retrieve("VM " .. text, {
     objects = { ref },
     select = { { type = "VirtualMachine", path = "datastore" } },
@@ -230,7 +238,7 @@ end
 ---@return lib.Host
 function Vcenter:host(vm, text)
   local ref = vm.host
-  if text and text ~= "" then ref = resolve(self, "HostSystem", "^host%-%d+$", text, "host") end
+  if text and text ~= "" then ref = resolve(self, "HostSystem", "^host%-%d+$", text, "host", "--migration-host") end
   if not ref then fail.raise("unsupported", "virtual machine %s is on no host now (is it disconnected?)", vm.name) end
   return self:host_again(ref)
 end

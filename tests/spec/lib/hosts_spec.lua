@@ -64,6 +64,10 @@ describe("a host", function()
     assert.equal("no host host-9 in vc.example", why.message)
     local away <const> = open { ["runtime.connectionState"] = "notResponding" }
     assert.equal("host host-1.example is notResponding", raised(away.check_usable, away).message)
+    local resting <const> = open { ["runtime.inMaintenanceMode"] = true }
+    local why_not <const> = raised(resting.check_usable, resting)
+    assert.equal("host host-1.example is in maintenance mode", why_not.message)
+    assert.matches("--migration-host", why_not.hint, 1, true)
     open():check_usable()
   end)
 

@@ -182,6 +182,11 @@ error: naa.1 did not appear on esx2 within 1 min 0 s
       assert.equal(3, count "waiting")
     end)
 
+    it("warns on a line of its own", function()
+      report_on("text"):warning "VM web is poweredOn"
+      assert.matches("Z warning: VM web is poweredOn\n$", console.said)
+    end)
+
     it("ends in the result, or in error, why, fix and what is left", function()
       local report <const> = report_on "text"
       report:finished { ok = true, text = "done", seconds = 2.5 }
@@ -206,6 +211,7 @@ error: naa.1 did not appear on esx2 within 1 min 0 s
       report:step_begin(STEP)
       report:progress(STEP, progress(50, { offloaded = false }))
       report:waiting(STEP, "slots")
+      report:warning "VM web is poweredOn"
       report:effect { number = 1, name = "array.map", target = "x", dry = true }
       report:step_end(STEP)
       local events <const> = {}
@@ -213,7 +219,7 @@ error: naa.1 did not appear on esx2 within 1 min 0 s
         events[i] = object.event
         assert.equal("2026-01-31T12:00:00.123456Z", object.time)
       end
-      assert.same({ "start", "step", "progress", "waiting", "effect", "step" }, events)
+      assert.same({ "start", "step", "progress", "waiting", "warning", "effect", "step" }, events)
       local p <const> = objects()[3]
       assert.same(
         { 50, 5 * GIB, 10 * GIB, 357913941, false },
