@@ -64,12 +64,13 @@ static const char *argument(int argc, char **argv, const char *name)
     return NULL;
 }
 
-static bool has_word(int argc, char **argv, const char *word)
+/* -v, -vv, or klog's -v=N and -v N with N above 0; one dash or two. */
+static bool is_verbose(int argc, char **argv)
 {
-    for (int i = 1; i < argc; i++)
-        if (strcmp(argv[i], word) == 0)
-            return true;
-    return false;
+    const char *level = argument(argc, argv, "v");
+    if (level != NULL)
+        return atoi(level) > 0 || level[strspn(level, "0123456789")] != '\0' || *level == '\0';
+    return argument(argc, argv, "vv") != NULL;
 }
 
 /* false when a folder that the user named does not exist. */
@@ -97,7 +98,7 @@ static bool find_layers(int argc, char **argv, const char *built_in, const char 
 
 static enum lift_level log_level(int argc, char **argv)
 {
-    if (has_word(argc, argv, "-vv") || has_word(argc, argv, "-v"))
+    if (is_verbose(argc, argv))
         return LIFT_LOG_DEBUG;
     const char *level = getenv("LUNALIFT_LOG");
     if (level == NULL)

@@ -72,6 +72,24 @@ M.FLAGS = {
     help = "where promises are kept: lease or file:PATH; default: lease in a pod, else a file of this user's state",
   },
   {
+    name = "bind-timeout",
+    type = "seconds",
+    default = 60,
+    help = "seconds to wait for the claim's volume, 60",
+  },
+  {
+    name = "discover-timeout",
+    type = "seconds",
+    default = 60,
+    help = "seconds to wait for the device on the host, 60",
+  },
+  {
+    name = "patience",
+    type = "seconds",
+    default = 60,
+    help = "seconds to go on asking a peer that is away or busy, 60",
+  },
+  {
     name = "verify",
     default = "sampled",
     choices = { "none", "sampled", "full" },
@@ -82,7 +100,7 @@ M.FLAGS = {
   { name = "output", default = "text", choices = { "text", "json" }, help = "text or json" },
   { name = "quiet", type = "bool", default = false, help = "nothing but errors" },
   { name = "scripts", help = "folder laid over the built-in scripts, file by file (LUNALIFT_SCRIPTS)" },
-  { name = "v", help = "log for debugging, to standard error", type = "bool" },
+  { name = "v", help = "log for debugging, to standard error; a level is taken for klog's sake", type = "level" },
   { name = "vv", help = "and tracebacks", type = "bool" },
   { name = "help", help = "this text", type = "bool" },
   { name = "version", help = "what this is", type = "bool" },
@@ -109,8 +127,6 @@ local MANDATORY <const> = {
 }
 
 local CLONE_METHODS <const> = { vib = true }
-local PATIENCE_S <const> = 60
-local BIND_WITHIN_S <const> = 60
 
 local function is_given(value)
   if secret.is(value) then return not value:is_empty() end
@@ -139,11 +155,19 @@ local function check_method(text)
 end
 
 local function vendor_options(vendor)
-  local values <const> = {}
+  local values <const>, missing <const> = {}, {}
   for name, option in pairs(arrays.describe(vendor).options) do
-    local value <const> = option.env and env.get(option.env)
-    if value and value ~= "" then values[name] = value end
-    if values[name] == nil then values[name] = option.default end
+    local text <const> = option.env and (option.type == "secret" and env.secret or env.get)(option.env)
+    if is_given(text) then
+      values[name] = flags.convert(option, option.env, text)
+    else
+      values[name] = option.default
+      if option.required and option.default == nil then missing[#missing + 1] = option.env or name end
+    end
+  end
+  if #missing > 0 then
+    local why <const> = fail.new("config", "%s needs a value for %s", vendor, words.list(missing))
+    error(fail.hint(why, "set it in the environment; see the options of vendors/%s.lua", vendor))
   end
   return values
 end
@@ -191,8 +215,9 @@ local function request_of(values)
     kubeconfig = values.kubeconfig,
     verify = values.verify,
     receipt = values.receipt,
-    patience_s = PATIENCE_S,
-    bind_within_s = BIND_WITHIN_S,
+    patience_s = values.patience,
+    bind_within_s = values["bind-timeout"],
+    discover_within_s = values["discover-timeout"],
   }
 end
 

@@ -6,8 +6,6 @@ local timer <const> = require "lunalift.timer"
 local volumes <const> = require "lib.volume"
 local words <const> = require "lib.words"
 
-local DISCOVER_WITHIN_S <const> = 60
-
 ---@param job lib.Job
 return function(job)
   local request <const> = job.request
@@ -35,6 +33,9 @@ return function(job)
   job:step "check before anything is changed"
   host:check_usable()
   evidence.check_apart(vm, lun.naa)
+  if vm.power ~= "poweredOff" then
+    job:warn("VM %s is %s: a disk it has open cannot be copied, only one below a snapshot", vm.name, vm.power)
+  end
   local wrapper <const> = host:wrapper()
   if lun.size_bytes < disk.capacity_bytes then
     local why <const> = fail.new(
@@ -68,7 +69,7 @@ return function(job)
     { host = host.ref, naa = mapped.naa },
     ("device %s is on at %s"):format(mapped.naa, host.name)
   )
-  local device <const> = host:discover(mapped, { within_s = DISCOVER_WITHIN_S, adapters = adapters })
+  local device <const> = host:discover(mapped, { within_s = request.discover_within_s, adapters = adapters })
   host:check_device(device, mapped, disk.capacity_bytes)
   local target <const> = "/vmfs/devices/disks/" .. mapped.naa
   local ends <const> = { source = request.vmdk.on_host, target = target, naa = mapped.naa, bytes = disk.capacity_bytes }

@@ -9,7 +9,7 @@ local M <const> = {}
 ---@class lib.Flag
 ---@field name string "source-vm-id"
 ---@field help string
----@field type? "string"|"bool"|"integer"|"secret" string
+---@field type? "string"|"bool"|"integer"|"seconds"|"secret"|"level" string; a level is a bool that may bring a number
 ---@field default? any
 ---@field env? string upstream's variable; the twin LUNALIFT_<FLAG> is always read, before it
 ---@field choices? string[]
@@ -29,9 +29,20 @@ local CONVERT <const> = {
   integer = function(source, text)
     return math.tointeger(tonumber(text)) or fail.raise("config", "%s: '%s' is not a whole number", source, text)
   end,
+  seconds = function(source, text)
+    local number <const> = tonumber(text)
+    if number and number >= 0 and number < math.huge then return number end
+    fail.raise("config", "%s: '%s' is no number of seconds", source, text)
+  end,
 }
+CONVERT.level = CONVERT.integer
 
-local function convert(flag, source, text)
+--- What a text means, by the declared type and choices. Raises a config failure that names the source.
+---@param flag lib.Flag or an option of a vendor
+---@param source string "--name", or the variable
+---@param text string|Secret
+---@return any
+function M.convert(flag, source, text)
   local value <const> = CONVERT[flag.type or "string"](source, text)
   if not flag.choices then return value end
   for _, choice in ipairs(flag.choices) do
@@ -54,9 +65,13 @@ local function unknown(given, flags)
   error(fail.hint(why, near and ("did you mean --%s?"):format(near) or "see lunalift help"))
 end
 
--- A bool stands alone or has =value; all others take =value or the next word.
+-- A bool stands alone or has =value; a level too, or a number follows; all others take =value or the next word.
 local function take(args, i, flag, value)
   if value then return value, i end
+  if flag.type == "level" then
+    if (args[i + 1] or ""):find "^%d+$" then return args[i + 1], i + 1 end
+    return "1", i
+  end
   if flag.type == "bool" then return "true", i end
   if args[i + 1] == nil then fail.raise("config", "flag --%s needs a value", flag.name) end
   return args[i + 1], i + 1
@@ -66,7 +81,7 @@ local function from_environment(flag)
   for _, name in ipairs { "LUNALIFT_" .. flag.name:upper():gsub("-", "_"), flag.env } do
     local value <const> = flag.type == "secret" and env.secret(name) or env.get(name)
     local is_set <const> = value and (secret.is(value) and not value:is_empty() or value ~= "" and not secret.is(value))
-    if is_set then return convert(flag, name, value) end
+    if is_set then return M.convert(flag, name, value) end
   end
   return flag.default
 end
@@ -93,7 +108,7 @@ function M.parse(args, flags)
       local flag <const> = by_name[name] or unknown(name, flags)
       local value
       value, i = take(args, i, flag, args[i]:match "=(.*)$")
-      values[name] = convert(flag, "--" .. name, value)
+      values[name] = M.convert(flag, "--" .. name, value)
     end
     i = i + 1
   end

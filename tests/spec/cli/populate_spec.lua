@@ -165,6 +165,23 @@ describe("lunalift populate", function()
     assert.equal(5, conf.array.timeout_s)
   end)
 
+  it("converts the vendor's options by their type, and names all that are required and missing", function()
+    vendor.options = {
+      depth = { type = "integer", env = "DEPTH" },
+      key = { type = "secret", env = "KEY" },
+      strict = { type = "bool", env = "STRICT" },
+      pool = { env = "POOL", required = true },
+    }
+    variables.DEPTH, variables.KEY, variables.STRICT, variables.POOL = "3", "k", "true", "p1"
+    run()
+    assert.same({ 3, true, "p1" }, { conf.array.depth, conf.array.strict, conf.array.pool })
+    assert.is_true(secret.is(conf.array.key))
+    request, variables.DEPTH = nil, "deep"
+    assert.equal("DEPTH: 'deep' is not a whole number", refused())
+    variables.DEPTH, variables.POOL = "3", ""
+    assert.equal("ontap needs a value for POOL", refused())
+  end)
+
   it("prints help and version without any other flag", function()
     assert.equal(0, require("cli.populate").run { "--help" })
     assert.matches("usage: lunalift populate", console.said)

@@ -11,6 +11,8 @@ describe("flags", function()
     { name = "storage-password", env = "STORAGE_PASSWORD", type = "secret", help = "better in the environment" },
     { name = "dry-run", type = "bool", default = false, help = "change nothing" },
     { name = "timeout", type = "integer", default = 30, help = "seconds" },
+    { name = "patience", type = "seconds", default = 60, help = "seconds" },
+    { name = "v", type = "level", help = "log more" },
     { name = "output", default = "text", choices = { "text", "json" }, help = "text or json" },
   }
 
@@ -86,6 +88,26 @@ describe("flags", function()
   it("does not take the start of a longer name for a flag", function()
     assert.matches("unknown flag", refused({ "--timeout.seconds=5" }).message)
     assert.matches("unknown flag", refused({ "--timeout:5" }).message)
+  end)
+
+  it("takes a level alone, with =N, or with a number behind it", function()
+    for _, case in ipairs { { "-v" }, { "--v=1" }, { "-v", "1" }, { "-v", "--dry-run" } } do
+      local values <const>, rest <const> = flags.parse(case, FLAGS)
+      assert.equal(1, values.v)
+      assert.same({}, rest)
+    end
+    assert.same({ "word" }, (select(2, flags.parse({ "-v", "word" }, FLAGS))))
+    assert.equal("--v: 'x' is not a whole number", refused({ "-v=x" }).message)
+  end)
+
+  it("takes seconds, and fractions of them", function()
+    assert.equal(0.5, flags.parse({ "--patience=0.5" }, FLAGS).patience)
+    for _, text in ipairs { "-1", "1m", "inf", "nan", "" } do
+      assert.equal(
+        ("--patience: '%s' is no number of seconds"):format(text),
+        refused({ "--patience=" .. text }).message
+      )
+    end
   end)
 
   it("checks choices, wherever the value comes from", function()
