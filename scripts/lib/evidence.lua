@@ -190,6 +190,7 @@ local function compare(job, clones, ends, proof, extents)
     local list <const>, bytes <const> = batch(extents, next)
     local read <const>, found <const> = pcall(clones.digests, clones, ends.source, ends.target, list)
     if not read and is_unreadable(found) then
+      proof.seed = nil
       proof.reason = "the host cannot read this disk as one file (a snapshot, vSAN or vVol)"
       return
     end

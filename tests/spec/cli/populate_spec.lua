@@ -85,6 +85,7 @@ describe("lunalift populate", function()
       { "vm-1", "data", "shop", "host-2", "vib" },
       { request.vm, request.claim, request.namespace, request.migration_host, request.method }
     )
+    assert.equal("sampled", request.verify)
     assert.equal("vc.example", conf.vcenter.host)
     assert.is_true(secret.is(conf.vcenter.password))
     assert.same({ "ontap", "array.example", "admin" }, { conf.array.vendor, conf.array.hostname, conf.array.username })
@@ -107,6 +108,13 @@ describe("lunalift populate", function()
       )
     end
   )
+
+  it("knows how far a copy is to be verified", function()
+    run { verify = "full", receipt = "/r.json" }
+    assert.same({ "full", "/r.json" }, { request.verify, request.receipt })
+    request = nil
+    assert.equal("--verify: 'all' is not one of none, sampled, full", refused { verify = "all" })
+  end)
 
   it("names everything that is missing at once", function()
     local message <const> = refused { ["source-vm-id"] = false, ["vsphere-password"] = false, ["owner-name"] = "" }
@@ -258,6 +266,16 @@ describe("lunalift populate", function()
       local last <const> = console.said:match '({"event":"result".-)\n'
         or console.said:match '([^\n]*"event":"result"[^\n]*)'
       assert.not_matches("done", last)
+    end)
+
+    it("with the proof's time no overhead, and where the receipt is", function()
+      package.loaded["lib.receipt"] = { keep = function() return "/state/r.json" end }
+      flow = function(job) job:note { copy_seconds = -20, proof_seconds = -10 } end
+      assert.equal(0, run())
+      assert.matches("done in 0.0 s, 30.0 s of it overhead, receipt: /state/r.json", console.said, 1, true)
+      flow = function() fail.raise("failed", "no") end
+      assert.equal(1, run())
+      assert.matches("more  receipt: /state/r.json", console.complained, 1, true)
     end)
 
     it("on a dry run, with all effects and then their undo, numbered on", function()

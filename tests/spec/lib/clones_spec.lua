@@ -67,6 +67,14 @@ describe("the clones of a host", function()
     assert.is_nil((open()):preflight(SOURCE, DEVICE))
   end)
 
+  it("read digests of both ends, and ask again while the host cannot be reached", function()
+    answers("digest", { { nil, fake_job.refusal "unreachable" }, { { algorithm = "sha256" } } })
+    local extents <const> = { { offset = 0, length = 512 } }
+    assert.equal("sha256", (open()):digests(SOURCE, DEVICE, extents).algorithm)
+    assert.same({ "digest", "digest" }, wrapper.sent)
+    assert.same({ source = SOURCE, target = DEVICE, extents = extents }, wrapper.digest_argument)
+  end)
+
   describe("start", function()
     it("promised first, under the job's id", function()
       answers("start", { { { taskId = "t" } } })
