@@ -104,7 +104,8 @@ function M.build(job, why, left)
     finished = timer.iso(),
     ms = ms(timer.now() - job.started_s),
     result = result_of(why, left or {}),
-    disk = facts.disk and { path = facts.disk.path, bytes = facts.disk.capacity_bytes, key = facts.disk.key },
+    disk = facts.disk
+      and { path = facts.disk.path, bytes = facts.disk.capacity_bytes, key = math.tointeger(tonumber(facts.disk.key)) },
     vm = facts.vm and { id = facts.vm.ref.id, name = facts.vm.name },
     claim = facts.volume and fields(facts.volume.claim, { "namespace", "name", "uid" }),
     volume = fields(facts.volume, { "name", "handle", "driver" }),
