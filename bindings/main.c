@@ -13,6 +13,9 @@
 #ifndef LUNALIFT_SCRIPTS_DIR
 #define LUNALIFT_SCRIPTS_DIR "/usr/share/lunalift/scripts"
 #endif
+#ifndef LUNALIFT_SCRIPTS_FROM_BIN
+#define LUNALIFT_SCRIPTS_FROM_BIN "../share/lunalift/scripts"
+#endif
 #define OVERLAY_DIR "/etc/lunalift/scripts"
 
 enum { EXIT_CONFIG = 2 };
@@ -23,21 +26,21 @@ static bool is_folder(const char *path)
     return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
 }
 
-/* Beside the program in a build tree, else where `install` put them. */
+/* A build tree has its scripts beside it; an installed tree may have been moved as a whole. */
+static const char *const NEAR_PROGRAM[] = {"../scripts", LUNALIFT_SCRIPTS_FROM_BIN};
+
 static const char *built_in_scripts(char *path, size_t size)
 {
-    char self[PATH_MAX];
+    char self[PATH_MAX], near[2 * PATH_MAX], resolved[PATH_MAX];
     ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
-    char *slash = NULL;
-    if (length > 0) {
-        self[length] = '\0';
-        slash = strrchr(self, '/');
-    }
-    if (slash != NULL) {
-        *slash = '\0';
-        snprintf(path, size, "%s/../scripts", self);
-        char resolved[PATH_MAX];
-        if (is_folder(path) && realpath(path, resolved) != NULL) {
+    self[length > 0 ? length : 0] = '\0';
+    char *slash = strrchr(self, '/');
+    if (slash == NULL)
+        return LUNALIFT_SCRIPTS_DIR;
+    *slash = '\0';
+    for (size_t i = 0; i < sizeof NEAR_PROGRAM / sizeof *NEAR_PROGRAM; i++) {
+        snprintf(near, sizeof near, "%s/%s", self, NEAR_PROGRAM[i]);
+        if (is_folder(near) && realpath(near, resolved) != NULL) {
             snprintf(path, size, "%s", resolved);
             return path;
         }

@@ -4,6 +4,7 @@ local console <const> = require "lunalift.console"
 local fail <const> = require "lib.fail"
 local log <const> = require "lunalift.log"
 local report <const> = require "lib.report"
+local script <const> = require "lunalift.script"
 local words <const> = require "lib.words"
 
 local M <const> = {}
@@ -49,6 +50,14 @@ local function command_names()
   return names
 end
 
+local function run(name, args)
+  if not script.find("cli." .. name) then
+    local why <const> = fail.new("unsupported", "the command '%s' is not installed here", name)
+    error(fail.hint(why, "install its component: cmake --install build --component %s", name))
+  end
+  return require("cli." .. name).run(args)
+end
+
 local function dispatch(name, args)
   if name == "help" or name == "--help" or name == "-h" then
     if args[1] and args[1] ~= "help" then return dispatch(args[1], { "--help" }) end
@@ -59,7 +68,7 @@ local function dispatch(name, args)
     return 0
   end
   for _, known in ipairs(command_names()) do
-    if name == known then return require("cli." .. name).run(args) end
+    if name == known then return run(name, args) end
   end
   local near <const> = words.nearest(name, command_names())
   local why <const> = fail.new("config", "no command '%s'", name)

@@ -19,6 +19,7 @@ describe("the command line", function()
     restore = stand_in.install {
       ["lunalift.console"] = console,
       ["lunalift.log"] = stand_in.log(),
+      ["lunalift.script"] = { find = function(name) return name ~= "cli.lab" and {} or nil end },
       ["cli.populate"] = command "populate",
       ["cli.flow"] = command "flow",
     }
@@ -39,6 +40,12 @@ describe("the command line", function()
     assert.same({ "populate", "--source-vm-id=vm-1", "--dry-run" }, ran)
     main("-source-vm-id", "vm-1")
     assert.same({ "populate", "-source-vm-id", "vm-1" }, ran)
+  end)
+
+  it("says how to install a command that was left out", function()
+    assert.equal(2, main "lab")
+    assert.matches("the command 'lab' is not installed here", console.complained, 1, true)
+    assert.matches("--component lab", console.complained, 1, true)
   end)
 
   it("says what it is, and what there is", function()
