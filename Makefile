@@ -1,6 +1,6 @@
 # make: build/lunalift · make demo: the main job on the simulated site · make test: everything proved · make fuzz SECONDS=N: N for each target
 .DEFAULT_GOAL := all
-.PHONY: all demo test bench fuzz format clean
+.PHONY: all demo test fuzz docs format clean
 
 all:
 	@tools/setup build
@@ -23,6 +23,9 @@ fuzz:
 	@cmake --preset ubsan >/dev/null
 	@cmake --build --preset ubsan
 	@tools/fuzz $(SECONDS)
+
+docs: all
+	@LUNALIFT_BIN=build/lunalift tools/docs
 
 format:
 	clang-format -i engine/*.[ch] bindings/*.[ch] tests/*.c tests/*/*.[ch]

@@ -20,6 +20,21 @@ local M <const> = {}
 
 local IGNORED <const> = "taken for forklift's sake, without effect"
 
+local USAGE <const> = [[
+usage: lunalift populate [flags]
+
+Fills the volume behind a claim with the bytes of a VMware disk: an ESXi host asks, the array moves the data.
+
+A flag is --name VALUE or --name=VALUE. Its twin in the environment is LUNALIFT_NAME, in capitals with underscores; the variable
+in brackets is read after that. Options of an array come from the environment alone: ONTAP_SVM for ontap.
+
+]]
+
+local AFTERWORD <const> = [[
+
+exit codes: 0 done, 1 failed, 2 configuration, 3 worth another try, 4 cancelled, 5 still mapped or a writer may live
+]]
+
 M.FLAGS = {
   { name = "source-vm-id", help = "virtual machine: its id (vm-123) or name; mandatory" },
   { name = "source-vmdk", help = "disk: '[datastore] folder/file.vmdk'; mandatory" },
@@ -75,31 +90,31 @@ M.FLAGS = {
     name = "bind-timeout",
     type = "seconds",
     default = 60,
-    help = "seconds to wait for the claim's volume, 60",
+    help = "seconds to wait for the claim's volume",
   },
   {
     name = "discover-timeout",
     type = "seconds",
     default = 60,
-    help = "seconds to wait for the device on the host, 60",
+    help = "seconds to wait for the device on the host",
   },
   {
     name = "patience",
     type = "seconds",
     default = 60,
-    help = "seconds to go on asking a peer that is away or busy, 60",
+    help = "seconds to go on asking a peer that is away or busy",
   },
   {
     name = "verify",
     default = "sampled",
     choices = { "none", "sampled", "full" },
-    help = "digests of both ends compared on the host: none, sampled or full; default sampled",
+    help = "digests of both ends compared on the host: none, sampled or full",
   },
   { name = "receipt", help = "file for the receipt; default: beside the journal, or with it" },
   { name = "dry-run", type = "bool", default = false, help = "print what would be changed, in order; change nothing" },
   { name = "output", default = "text", choices = { "text", "json" }, help = "text or json" },
   { name = "quiet", type = "bool", default = false, help = "nothing but errors" },
-  { name = "scripts", help = "folder laid over the built-in scripts, file by file (LUNALIFT_SCRIPTS)" },
+  { name = "scripts", help = "folder laid over the built-in scripts, file by file" },
   { name = "v", help = "log for debugging, to standard error; a level is taken for klog's sake", type = "level" },
   { name = "vv", help = "and tracebacks", type = "bool" },
   { name = "help", help = "this text", type = "bool" },
@@ -290,7 +305,7 @@ end
 function M.run(args)
   local values <const>, rest <const> = flags.parse(args, M.FLAGS)
   if values.help then
-    console.out("usage: lunalift populate [flags]\n\n" .. flags.help(M.FLAGS) .. "\n")
+    console.out(USAGE .. flags.help(M.FLAGS) .. "\n" .. AFTERWORD)
     return 0
   end
   if values.version then return require("cli.main").main { "version" } end

@@ -118,14 +118,15 @@ function M.parse(args, flags)
   return values, rest
 end
 
---- The help text: one line a flag.
+--- The help text: one line a flag, with its default and upstream's variable.
 ---@param flags lib.Flag[]
 ---@return string
 function M.help(flags)
   local lines <const> = {}
   for _, flag in ipairs(flags) do
-    local twin <const> = flag.env and (" (%s)"):format(flag.env) or ""
-    lines[#lines + 1] = ("  --%-34s %s%s"):format(flag.name, flag.help, twin)
+    local default <const> = flag.default and ("; default: %s"):format(flag.default) or ""
+    local variable <const> = flag.env and (" (%s)"):format(flag.env) or ""
+    lines[#lines + 1] = ("  --%-30s %s%s%s"):format(flag.name, flag.help, default, variable)
   end
   return table.concat(lines, "\n")
 end
