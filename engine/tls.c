@@ -192,8 +192,8 @@ static bool fill_store(SSL_CTX *ctx, const struct lift_trust *trust, struct lift
         return false;
     if (trust->ca_file && !X509_STORE_load_file(store, trust->ca_file)) {
         ERR_clear_error();
-        return lift_fail(err, LIFT_CONFIG, "%s: no CA certificates could be read from it",
-                         trust->ca_file);
+        lift_fail(err, LIFT_CONFIG, "%s: no CA certificates could be read from it", trust->ca_file);
+        return lift_hint(err, "name a file of certificates in PEM: -----BEGIN CERTIFICATE-----");
     }
     return true;
 }

@@ -159,7 +159,9 @@ local function check_mandatory(values)
   end
   if is_given(values["storage-token"]) then return end
   if not is_given(values["storage-username"]) or not is_given(values["storage-password"]) then
-    fail.raise("config", "either STORAGE_TOKEN or both STORAGE_USERNAME and STORAGE_PASSWORD must be provided")
+    local why <const> =
+      fail.new("config", "either STORAGE_TOKEN or both STORAGE_USERNAME and STORAGE_PASSWORD must be provided")
+    error(fail.hint(why, "set them in the environment, or give --storage-username and --storage-password"))
   end
 end
 
@@ -300,6 +302,10 @@ local function print_promises(job)
   end
 end
 
+local function refuse_word(word)
+  error(fail.hint(fail.new("config", "'%s' is no flag", word), "give --name=value; a value with blanks needs quotes"))
+end
+
 ---@param args string[]
 ---@return integer exit_code
 function M.run(args)
@@ -309,7 +315,7 @@ function M.run(args)
     return 0
   end
   if values.version then return require("cli.main").main { "version" } end
-  if #rest > 0 then fail.raise("config", "'%s' is no flag", rest[1]) end
+  if #rest > 0 then refuse_word(rest[1]) end
   check_mandatory(values)
   local request <const> = request_of(values)
   arrays.check_name(values["storage-vendor-product"])

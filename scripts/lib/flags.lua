@@ -18,21 +18,25 @@ local M <const> = {}
 local TRUE <const> = { ["1"] = true, t = true, T = true, ["true"] = true, TRUE = true, True = true }
 local FALSE <const> = { ["0"] = true, f = true, F = true, ["false"] = true, FALSE = true, False = true }
 
+local SEE_HELP <const> = "see lunalift help"
+
+local function refuse(fmt, ...) error(fail.hint(fail.new("config", fmt, ...), SEE_HELP)) end
+
 local CONVERT <const> = {
   string = function(_, text) return text end,
   secret = function(_, text) return secret.is(text) and text or secret.new(text) end,
   bool = function(source, text)
     if TRUE[text] then return true end
     if FALSE[text] then return false end
-    fail.raise("config", "%s: '%s' is neither true nor false", source, text)
+    refuse("%s: '%s' is neither true nor false", source, text)
   end,
   integer = function(source, text)
-    return math.tointeger(tonumber(text)) or fail.raise("config", "%s: '%s' is not a whole number", source, text)
+    return math.tointeger(tonumber(text)) or refuse("%s: '%s' is not a whole number", source, text)
   end,
   seconds = function(source, text)
     local number <const> = tonumber(text)
     if number and number >= 0 and number < math.huge then return number end
-    fail.raise("config", "%s: '%s' is no number of seconds", source, text)
+    refuse("%s: '%s' is no number of seconds", source, text)
   end,
 }
 CONVERT.level = CONVERT.integer
@@ -50,7 +54,7 @@ function M.convert(flag, source, text)
   end
   local near <const> = words.nearest(value, flag.choices)
   local why <const> = fail.new("config", "%s: '%s' is not one of %s", source, value, table.concat(flag.choices, ", "))
-  error(near and fail.hint(why, "did you mean %s?", near) or why)
+  error(fail.hint(why, near and ("did you mean %s?"):format(near) or SEE_HELP))
 end
 
 -- What follows the word may be a secret, as in --password:secret.
@@ -62,7 +66,7 @@ local function unknown(given, flags)
   end
   local near <const> = words.nearest(name, names)
   local why <const> = fail.new("config", "unknown flag --%s", name)
-  error(fail.hint(why, near and ("did you mean --%s?"):format(near) or "see lunalift help"))
+  error(fail.hint(why, near and ("did you mean --%s?"):format(near) or SEE_HELP))
 end
 
 -- A bool stands alone or has =value; a level too, or a number follows; all others take =value or the next word.
@@ -73,7 +77,7 @@ local function take(args, i, flag, value)
     return "1", i
   end
   if flag.type == "bool" then return "true", i end
-  if args[i + 1] == nil then fail.raise("config", "flag --%s needs a value", flag.name) end
+  if args[i + 1] == nil then refuse("flag --%s needs a value", flag.name) end
   return args[i + 1], i + 1
 end
 

@@ -40,7 +40,10 @@ local PATHS <const> = {
 function M.open(vcenter, ref)
   local found <const> = vcenter:retrieve("host " .. ref.id, { objects = { ref }, props = { HostSystem = PATHS } })
   local props <const> = found[1] and found[1].props
-    or fail.raise("not_found", "no host %s in %s", ref.id, vcenter.where)
+  if not props then
+    local why <const> = fail.new("not_found", "no host %s in %s", ref.id, vcenter.where)
+    error(fail.hint(why, "check --migration-host, and whether the host has left this vCenter"))
+  end
   return setmetatable({
     vcenter = vcenter,
     job = vcenter.job,

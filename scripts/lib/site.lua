@@ -40,7 +40,11 @@ end
 
 ---@return Kube
 function Site:kube()
-  return once(self, "kube", function() return assert(kube.open(self.conf.kube)) end)
+  return once(self, "kube", function()
+    local cluster <const>, why <const> = kube.open(self.conf.kube)
+    if not cluster and not why.hint then why.hint = "check --kubeconfig, or KUBECONFIG" end
+    return assert(cluster, why)
+  end)
 end
 
 --- Log out everywhere. What cannot be closed is only logged.

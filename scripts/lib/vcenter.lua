@@ -31,7 +31,16 @@ function M.open(job, conf)
     password = conf.password,
     tls = conf.tls,
   }
-  local content <const> = job:read("log in to " .. conf.host, function() return session:login() end)
+  local ok <const>, content <const> = pcall(
+    job.read,
+    job,
+    "log in to " .. conf.host,
+    function() return session:login() end
+  )
+  if not ok then
+    if not fail.is(content, "denied") then error(content) end
+    error(fail.wrap(content, "%s does not let %s in", conf.host, conf.username))
+  end
   return setmetatable(
     { job = job, session = session, about = content.about, content = content, where = conf.host, hosts = {} },
     Vcenter
@@ -239,7 +248,10 @@ end
 function Vcenter:host(vm, text)
   local ref = vm.host
   if text and text ~= "" then ref = resolve(self, "HostSystem", "^host%-%d+$", text, "host", "--migration-host") end
-  if not ref then fail.raise("unsupported", "virtual machine %s is on no host now (is it disconnected?)", vm.name) end
+  if not ref then
+    local why <const> = fail.new("unsupported", "virtual machine %s is on no host now", vm.name)
+    error(fail.hint(why, "connect it again in vCenter, or name a host that sees its disks with --migration-host"))
+  end
   return self:host_again(ref)
 end
 
