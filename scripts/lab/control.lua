@@ -121,6 +121,16 @@ function HOST.connected(_, host, body)
   return { connected = host.connected }
 end
 
+--- Maintenance mode, how long discovery takes, advanced settings: { in_maintenance, discovery_lag_s, settings = { ["Disk.MaxLUN"] = 2 } }.
+function HOST.condition(_, host, body)
+  if body.in_maintenance ~= nil then host.in_maintenance = body.in_maintenance end
+  host.discovery_lag_s = body.discovery_lag_s or host.discovery_lag_s
+  for name, value in pairs(body.settings or {}) do
+    host.options[name] = value
+  end
+  return { options = host.options }
+end
+
 --- Install another variant of the wrapper.
 function HOST.wrapper(site, host, body)
   site:install_wrapper(host, body.variant)
