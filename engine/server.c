@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <ctype.h>
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
@@ -291,6 +292,14 @@ static uint16_t port_of(struct evhttp_bound_socket *bound)
     return ntohs(address.ss_family == AF_INET6 ? v6->sin6_port : v4->sin_port);
 }
 
+/* An answer goes out in several writes, and none shall wait until the client has acknowledged the
+ * one before; what is accepted takes after the listening socket. */
+static void send_at_once(struct evhttp_bound_socket *bound)
+{
+    const int on = 1;
+    setsockopt(evhttp_bound_socket_get_fd(bound), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+}
+
 static bool bind_address(struct lift_server *server, const struct lift_server_spec *spec,
                          struct lift_error *err)
 {
@@ -303,6 +312,7 @@ static bool bind_address(struct lift_server *server, const struct lift_server_sp
     struct evhttp_bound_socket *bound =
         evhttp_bind_socket_with_handle(server->http, spec->host, spec->port);
     if (bound) {
+        send_at_once(bound);
         server->port = port_of(bound);
         return true;
     }
