@@ -45,7 +45,7 @@ end
 ---@return lib.JournalText
 function M.decode(text, where)
   local journal <const>, bad <const> = json.decode(text)
-  if not journal then error(fail.wrap(bad, "the journal %s cannot be read", where)) end
+  if bad then error(fail.wrap(bad, "the journal %s cannot be read", where)) end
   if type(journal) ~= "table" then
     fail.raise("protocol", "the journal %s is none: it holds a %s", where, type(journal))
   end
