@@ -1,7 +1,7 @@
 --- Fill a PersistentVolume from a VMDK: the host asks, the array moves the data.
 local evidence <const> = require "lib.evidence"
 local fail <const> = require "lib.fail"
-local journals <const> = require "lib.journals"
+local recovery <const> = require "lib.recovery"
 local timer <const> = require "lunalift.timer"
 local volumes <const> = require "lib.volume"
 local words <const> = require "lib.words"
@@ -54,32 +54,45 @@ return function(job)
   end
   job:note { wrapper = wrapper.version }
   job:found("wrapper %s, through %s", wrapper.version, words.list(adapters))
-  if not job.dry_run then job.journal = journals.of(job, volume) end
 
-  job:step(("show the volume to %s"):format(host.name))
-  local peer <const>, made <const> = array:ensure_host(initiators, "xcopy-" .. host.id)
-  job:promise("host.drop_paths", { host = host.ref, adapters = adapters }, "dead paths on " .. host.name)
-  local mapped <const>, outcome <const> = array:map(lun, peer)
-  evidence.check_apart(vm, mapped.naa)
-  job:found("%s (%s), mapping %s", peer.name, made and "made" or "found", outcome)
+  job:step "look for an earlier run"
+  local subject <const> = {
+    claim = volume.claim.uid,
+    claim_name = ("%s/%s"):format(volume.claim.namespace, volume.claim.name),
+    vm = vm.ref.id,
+    vmdk = disk.path,
+    lun = lun.id,
+    naa = lun.naa,
+    host = host.ref.id,
+    array = array.where,
+    vcenter = vcenter.where,
+  }
+  local earlier <const> = recovery.resume(job, volume, subject) -- its clone, if it can be gone on with
+  local naa = earlier and earlier.naa
 
-  job:step "let the host discover it"
-  job:promise(
-    "host.detach",
-    { host = host.ref, naa = mapped.naa },
-    ("device %s is on at %s"):format(mapped.naa, host.name)
-  )
-  local device <const> = host:discover(mapped, { within_s = request.discover_within_s, adapters = adapters })
-  host:check_device(device, mapped, disk.capacity_bytes)
-  local target <const> = "/vmfs/devices/disks/" .. mapped.naa
-  local ends <const> = { source = request.vmdk.on_host, target = target, naa = mapped.naa, bytes = disk.capacity_bytes }
-  local facts <const> = evidence.before(job, wrapper, ends)
-  job:found("%s is %s", mapped.naa, device.Status)
+  if not earlier then
+    job:step(("show the volume to %s"):format(host.name))
+    local peer <const>, made <const> = array:ensure_host(initiators, "xcopy-" .. host.id)
+    job:promise("host.drop_paths", { host = host.ref, adapters = adapters }, "dead paths on " .. host.name)
+    local mapped <const>, outcome <const> = array:map(lun, peer)
+    naa = mapped.naa
+    evidence.check_apart(vm, naa)
+    job:found("%s (%s), mapping %s", peer.name, made and "made" or "found", outcome)
+
+    job:step "let the host discover it"
+    job:promise("host.detach", { host = host.ref, naa = naa }, ("device %s is on at %s"):format(naa, host.name))
+    local device <const> = host:discover(mapped, { within_s = request.discover_within_s, adapters = adapters })
+    host:check_device(device, mapped, disk.capacity_bytes)
+    job:found("%s is %s", naa, device.Status)
+  end
 
   job:step "copy"
-  local began_s <const> = timer.now()
+  local target <const> = "/vmfs/devices/disks/" .. naa
+  local ends <const> = { source = request.vmdk.on_host, target = target, naa = naa, bytes = disk.capacity_bytes }
+  local facts <const> = evidence.before(job, wrapper, ends)
+  local began_s <const> = earlier and earlier.began_s or timer.now()
   local last
-  local task_id <const> = wrapper:start(ends.source, ends.target)
+  local task_id <const> = earlier and earlier.task_id or wrapper:start(ends.source, ends.target)
   for progress in wrapper:follow(task_id) do
     last = progress
     job:progress(job:pace(progress, ends.bytes, began_s))

@@ -180,6 +180,32 @@ function M.start(options)
   return self
 end
 
+--- What forklift lets its service account `populator` do: Role populator-pvc-reader in the target namespace and ClusterRole
+--- populator-pv-reader. No deletion, no Secrets, no other namespace.
+---@param namespace string
+---@return kube.Token
+function M.populator(namespace)
+  local here <const> = { namespace }
+  return {
+    user = ("system:serviceaccount:%s:populator"):format(namespace),
+    rules = {
+      {
+        verbs = { "get", "list", "watch" },
+        groups = { "" },
+        resources = { "persistentvolumeclaims" },
+        namespaces = here,
+      },
+      {
+        verbs = { "get", "list", "watch", "create", "update", "patch" },
+        groups = { "coordination.k8s.io" },
+        resources = { "leases" },
+        namespaces = here,
+      },
+      { verbs = { "get" }, groups = { "" }, resources = { "persistentvolumes" } },
+    },
+  }
+end
+
 --- A kubeconfig for one of the tokens.
 ---@param options { server: string, ca_pem: string?, token: string, namespace: string? }
 ---@return string yaml

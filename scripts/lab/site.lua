@@ -38,7 +38,7 @@ Site.__index = Site
 
 local MIB <const> = 1048576
 local BUSYBOX <const> = { "/bin/busybox", "/usr/bin/busybox" }
-local TOKEN <const> = "lab-token"
+local TOKEN <const>, POPULATOR_TOKEN <const> = "lab-token", "populator-token"
 local EXT <const> = "/usr/lib/vmware/esxcli/ext/esxcli-vmkfstools.xml"
 
 -- Certificates.
@@ -380,16 +380,21 @@ local function start_kube(site, leaf)
     faults = site.faults,
     cert = leaf.cert,
     key = leaf.key,
-    tokens = { [TOKEN] = { user = "lab" } },
+    tokens = {
+      [TOKEN] = { user = "lab" },
+      [POPULATOR_TOKEN] = kube.populator(site.scenario.kube.namespace),
+    },
   }
   site.kube_server = "https://127.0.0.1:" .. site.kube.port
-  local text <const> = kube.kubeconfig {
-    server = site.kube_server,
-    ca_pem = site.ca_pem,
-    token = TOKEN,
-    namespace = site.scenario.kube.namespace,
-  }
-  assert(fs.write(site.dir .. "/kubeconfig", text))
+  for file, token in pairs { kubeconfig = TOKEN, ["kubeconfig-populator"] = POPULATOR_TOKEN } do
+    local text <const> = kube.kubeconfig {
+      server = site.kube_server,
+      ca_pem = site.ca_pem,
+      token = token,
+      namespace = site.scenario.kube.namespace,
+    }
+    assert(fs.write(site.dir .. "/" .. file, text))
+  end
   for _, vm in ipairs(site.vms) do
     for i, disk in ipairs(vm.disks) do
       add_claim(site, ("%s-disk-%d"):format(vm.moref, i), disk)
@@ -437,7 +442,12 @@ local function describe(site, leaves)
         thumbprint = leaves.ontap.sha256,
       },
     },
-    kube = { server = site.kube_server, kubeconfig = site.dir .. "/kubeconfig", namespace = given.kube.namespace },
+    kube = {
+      server = site.kube_server,
+      kubeconfig = site.dir .. "/kubeconfig",
+      populator_kubeconfig = site.dir .. "/kubeconfig-populator",
+      namespace = given.kube.namespace,
+    },
     pvcs = json.array(site.pvcs),
   }
 end

@@ -84,8 +84,10 @@ function Clones:tasks()
   return self.job:read("clone tasks", function() return self.wrapper:tasks() end, POLL_PATIENCE_S)
 end
 
--- The task as the host knows it, or false.
-local function find_task(self, task_id)
+--- The task as the host knows it, or false.
+---@param task_id string
+---@return table|false
+function Clones:find(task_id)
   for _, task in ipairs(self:tasks()) do
     if task.taskId == task_id then return task end
   end
@@ -133,7 +135,7 @@ function Clones:start(source, device)
     function() return self.wrapper:start { task_id = self.is_ours and task_id or nil, source = source, target = device } end,
     {
       standin = { taskId = task_id },
-      look = self.is_ours and function() return find_task(self, task_id) or nil end or nil,
+      look = self.is_ours and function() return self:find(task_id) or nil end or nil,
     }
   )
   if not ok then
@@ -194,22 +196,25 @@ local function kill(self, task_id)
   end
 end
 
-local function clean(self, task_id)
-  self.job:effect(
-    "clone.clean",
-    ("%s on %s"):format(task_id, self.host.name),
-    function() return self.wrapper:clean(task_id) end,
-    {
-      look = function() end,
-    }
-  )
+-- Upstream's wrapper says so of what is cleaned already, and of all that a reboot of the host took.
+local function is_forgotten(why)
+  return fail.is(why, "failed") and why.message:find "[Tt]ask directory.*not found" ~= nil
+end
+
+--- Remove what an ended task left on the host.
+---@param task_id string
+function Clones:clean(task_id)
+  self.job:effect("clone.clean", ("%s on %s"):format(task_id, self.host.name), function()
+    local done <const>, why <const> = self.wrapper:clean(task_id)
+    if not done and is_forgotten(why) then return true end
+    return done, why
+  end, { look = function() end })
 end
 
 local function stop_ours(self, task_id)
-  local task <const> = find_task(self, task_id)
-  if not task then return end
-  if task.state == "running" then kill(self, task_id) end
-  clean(self, task_id)
+  local task <const> = self:find(task_id)
+  if task and task.state == "running" then kill(self, task_id) end
+  return task ~= false
 end
 
 -- Upstream's wrapper cannot stop what it started, nor list it.
@@ -224,12 +229,16 @@ local function stop_theirs(self, task_id)
     )
   end
   if not task_id then refuse "the answer to its start was lost" end
-  if self:poll(task_id).running then refuse(("task %s still runs"):format(task_id)) end
-  clean(self, task_id)
+  local ok <const>, state <const> = pcall(self.poll, self, task_id)
+  if not ok and is_forgotten(state) then return false end
+  if not ok then error(state) end
+  if state.running then refuse(("task %s still runs"):format(task_id)) end
+  return true
 end
 
---- Make certain that the task's writer is gone, then remove what it left on the host. Raises incomplete while a writer may live.
+--- Make certain that the task's writer is gone. Raises incomplete while it may live.
 ---@param task_id? string nil when the host chose an id that we never learnt
+---@return boolean known the host has files of it, to be cleaned
 function Clones:stop(task_id)
   if self.is_ours then return stop_ours(self, task_id) end
   return stop_theirs(self, task_id)

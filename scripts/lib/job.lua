@@ -22,7 +22,8 @@ local CLOSE_WITHIN_S <const> = 15
 ---@class lib.Job
 ---@field name string of the flow
 ---@field id string
----@field task_id string of the clone, chosen before anything is started
+---@field task_id string of the clone, chosen before anything is started; that of an earlier run when it is adopted
+---@field new_task_id string
 ---@field request table what the user asked for: flags and what was made of them
 ---@field site lib.Site opens array, vCenter and Kubernetes once, on demand
 ---@field report lib.Report
@@ -38,10 +39,12 @@ Job.__index = Job
 ---@param options { name: string, request: table, site: lib.Site, report: lib.Report, dry_run: boolean? }
 ---@return lib.Job
 function M.new(options)
+  local task_id <const> = codec.uuid()
   local job <const> = setmetatable({
     name = options.name,
     id = codec.uuid(),
-    task_id = codec.uuid(),
+    task_id = task_id,
+    new_task_id = task_id,
     request = options.request,
     site = options.site,
     report = options.report,
@@ -220,6 +223,13 @@ function Job:amend(promise, args)
   self:save()
 end
 
+--- The promises of a dead run are ours from now on.
+---@param journal lib.JournalText
+function Job:take_over(journal)
+  self.promises, self.has_journalled = journal.entries, true
+  self.subject, self.task_id = journal.subject, journal.task
+end
+
 -- Who lost the journal settles nothing: the promises are another's now. What a later version promised is kept, with all before it.
 local function settle_one(self, promise)
   local may <const>, lost <const> = pcall(function()
@@ -230,7 +240,7 @@ local function settle_one(self, promise)
   if not known then return fail.of(undo), true end
   local child <const> = task.shield(undo.within_s, undo.run, self, promise.args)
   local _, why <const> = child:join()
-  return why, undo.barrier
+  return why, undo.barrier, undo.cosmetic
 end
 
 -- A journal that lists too much is harmless, since undos are idempotent; settling must go on.
@@ -239,15 +249,20 @@ local function note(what, keep, ...)
   if not noted then log.warn("journal not written", { what = what, why = fail.text(why) }) end
 end
 
+-- Only files on a host stay behind: said, kept in the journal for the next run or reap, and no reason to call a copy unfinished.
+local function tell_cosmetic(self, promise, why) self:warn("left behind: %s: %s", promise.about, fail.text(why)) end
+
 --- Undo what is promised, last first. What cannot be undone stays in the journal; a barrier (a writer that may live) keeps all before it.
 ---@return { promise: lib.Promise, why: Fail }[] left
 function Job:settle()
   local left <const> = {}
   for i = #self.promises, 1, -1 do
     local promise <const> = self.promises[i]
-    local why <const>, barrier <const> = settle_one(self, promise)
+    local why <const>, barrier <const>, cosmetic <const> = settle_one(self, promise)
     if not why then
       note(promise.about, self.withdraw, self, promise)
+    elseif cosmetic then
+      tell_cosmetic(self, promise, why)
     else
       log.warn("not undone", { undo = promise.undo, about = promise.about, why = fail.text(why) })
       left[#left + 1] = { promise = promise, why = why }

@@ -113,13 +113,21 @@ local function with_mark(meta)
   return #list > 0 and list or nil
 end
 
+-- Files on a host are no reason to hold up the end of a namespace.
+local function is_worth_keeping(entries)
+  for _, promise in ipairs(entries) do
+    if promise.undo ~= "clone.clean" then return true end
+  end
+  return false
+end
+
 function Lease:write(journal)
   local text <const> = form.encode(journal, self.where)
   put(self, WRITE_WITHIN_S, function(lease)
     local meta <const> = lease.metadata
     meta.annotations = meta.annotations or {}
     meta.annotations[M.MARK] = text
-    meta.finalizers = with_mark(meta)
+    meta.finalizers = is_worth_keeping(journal.entries) and with_mark(meta) or without_mark(meta.finalizers)
   end)
 end
 

@@ -29,11 +29,14 @@ end
 ---@return lib.Journal
 function M.file(path) return journal_file.open(path) end
 
--- A pod's files end with it.
-local function default_home(job)
+--- The home that was asked for; a Lease in a pod, whose files end with it; "" for a file of this user's state.
+---@param job lib.Job
+---@return string "lease", "file:PATH" or ""
+function M.home(job)
+  local home <const> = job.request.journal or ""
+  if home ~= "" then return home end
   local in_cluster <const> = (env.get "KUBERNETES_SERVICE_HOST" or "") ~= ""
-  if in_cluster and (job.request.kubeconfig or "") == "" then return "lease" end
-  return ""
+  return in_cluster and (job.request.kubeconfig or "") == "" and "lease" or ""
 end
 
 --- The home that was asked for (--journal lease|file:PATH); else a Lease inside a cluster, and a file of this user's state outside.
@@ -41,8 +44,7 @@ end
 ---@param volume lib.Volume
 ---@return lib.Journal
 function M.of(job, volume)
-  local home = job.request.journal or ""
-  if home == "" then home = default_home(job) end
+  local home <const> = M.home(job)
   if home == "lease" then return journal_lease.open(job, volume.claim) end
   local path <const> = home:match "^file:(.+)$"
   if path then return journal_file.open(path) end

@@ -1,18 +1,41 @@
 --- How each promise is kept. Every undo is idempotent and needs nothing but its plain arguments, so that any process can run it.
+local fail <const> = require "lib.fail"
+
 local M <const> = {}
 
 ---@class lib.Undo
 ---@field within_s number its own deadline
 ---@field barrier? boolean while it is not kept, nothing promised before it may be touched
+---@field cosmetic? boolean what stays when it is not kept harms nobody
 ---@field run fun(job: lib.Job, args: table)
 
 local function said(job, text) job.undone[#job.undone + 1] = text end
+
+local function wrapper_on(job, host) return job.site:vcenter():host_again(host):wrapper() end
+
+-- The task's files, once its writer is gone: the promise to stop it is kept then, whatever becomes of them.
+local function clean_up(job, args, wrapper)
+  local ok <const>, why <const> = pcall(wrapper.clean, wrapper, args.task_id)
+  if ok then return end
+  local about <const> = ("files of clone task %s on %s"):format(args.task_id, wrapper.host.name)
+  job:promise("clone.clean", { host = args.host, task_id = args.task_id }, about)
+  job:warn("left behind: %s: %s", about, fail.text(why))
+end
 
 --- Until the writer is certainly gone, the device must stay.
 M["clone.stop"] = {
   within_s = 60,
   barrier = true,
-  run = function(job, args) job.site:vcenter():host_again(args.host):wrapper():stop(args.task_id) end,
+  run = function(job, args)
+    local wrapper <const> = wrapper_on(job, args.host)
+    if wrapper:stop(args.task_id) then clean_up(job, args, wrapper) end
+  end,
+}
+
+M["clone.clean"] = {
+  within_s = 60,
+  cosmetic = true,
+  run = function(job, args) wrapper_on(job, args.host):clean(args.task_id) end,
 }
 
 M["host.detach"] = {

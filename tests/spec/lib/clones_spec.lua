@@ -224,21 +224,30 @@ describe("the clones of a host", function()
   end)
 
   describe("are stopped", function()
-    it("by killing the writer, then cleaning", function()
+    it("by killing the writer; what it left is cleaned then", function()
       answers("tasks", { { { { taskId = "t", state = "running" } } } })
       answers("kill", { { { taskId = "t", state = "killed", writerAlive = false } } })
-      answers("clean", { { true } });
-      (open()):stop "t"
+      answers("clean", { { true } })
+      local clones <const> = open()
+      assert.is_true(clones:stop "t")
+      assert.same({ "tasks", "kill" }, wrapper.sent)
+      clones:clean "t"
       assert.same({ "tasks", "kill", "clean" }, wrapper.sent)
     end)
 
-    it("by cleaning alone when they have ended, or not at all when the host knows none", function()
+    it("by nothing when they have ended, and are not to be cleaned when the host knows none", function()
       answers("tasks", { { { { taskId = "t", state = "done" } } } })
-      answers("clean", { { true } });
-      (open()):stop "t"
-      assert.same({ "tasks", "clean" }, wrapper.sent);
-      (open()):stop "unknown"
-      assert.same({ "tasks", "clean", "tasks" }, wrapper.sent)
+      assert.is_true((open()):stop "t")
+      assert.is_false((open()):stop "unknown")
+      assert.same({ "tasks", "tasks" }, wrapper.sent)
+    end)
+
+    it("and cleaned once: what the host has forgotten is clean", function()
+      answers("clean", { { nil, { kind = "failed", message = "Task directory /tmp/x not found" } } });
+      (open()):clean "t"
+      answers("clean", { { nil, fake_job.refusal "failed" } })
+      local clones <const> = open()
+      assert.equal("failed", raised(clones.clean, clones, "t").kind)
     end)
 
     it("incompletely while a writer lives, and nothing is cleaned", function()
@@ -254,9 +263,8 @@ describe("the clones of a host", function()
     it("again when the answer to the kill was lost", function()
       answers("tasks", { { { { taskId = "t", state = "running" } } } })
       answers("kill", { { nil, fake_job.refusal("timeout", { unanswered = true }) }, { { state = "killed" } } })
-      answers("clean", { { true } });
-      (open()):stop "t"
-      assert.same({ "tasks", "kill", "kill", "clean" }, wrapper.sent)
+      assert.is_true((open()):stop "t")
+      assert.same({ "tasks", "kill", "kill" }, wrapper.sent)
     end)
 
     describe("with upstream's wrapper", function()
@@ -272,11 +280,14 @@ describe("the clones of a host", function()
         assert.same({ "poll" }, wrapper.sent)
       end)
 
-      it("by cleaning once they have ended", function()
+      it("by nothing once they have ended, or the host has forgotten them", function()
         answers("poll", { { { exitCode = "1" } } })
-        answers("clean", { { true } });
-        (open()):stop "t"
-        assert.same({ "poll", "clean" }, wrapper.sent)
+        assert.is_true((open()):stop "t")
+        answers("poll", { { nil, { kind = "failed", message = "Task directory not found" } } })
+        assert.is_false((open()):stop "t")
+        answers("poll", { { nil, fake_job.refusal "denied" } })
+        local clones <const> = open()
+        assert.equal("denied", raised(clones.stop, clones, "t").kind)
       end)
 
       it("never when their id was not learnt", function()

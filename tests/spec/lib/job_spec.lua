@@ -326,6 +326,53 @@ describe("a job", function()
       assert.equal("journal not written", log.lines[#log.lines].message)
     end)
 
+    it("of a dead run as its own, and numbers on", function()
+      local job <const> = fake_job.new()
+      local entries <const> = { { n = 7, undo = "array.unmap", args = { id = 7 }, about = "" } }
+      job:run(function()
+        job:take_over { task = "t-7", subject = { vm = "vm-1" }, entries = entries }
+        assert.equal("t-7", job.task_id)
+        assert.equal(8, job:promise("host.detach", { id = 8 }, "").n)
+        assert.equal("vm-1", job.journal.written[1].subject.vm)
+      end)
+      assert.same({ "undo host.detach 8", "undo array.unmap 7" }, fake_job.only(job.trace, "undo"))
+      assert.same({ "journal cleared" }, fake_job.only(job.trace, "journal cleared"))
+    end)
+
+    it("no more once the journal is another's: neither acts nor settles", function()
+      local job <const> = fake_job.new()
+      local acted = 0
+      local function act()
+        acted = acted + 1
+        return true
+      end
+      local why <const>, left <const> = job:run(function()
+        job:promise("array.unmap", { id = 1 }, "mapped")
+        job:effect("array.map", "x", act)
+        job.journal.fence = function() error(fake_job.refusal "conflict") end
+        job:effect("host.rescan", "x", act)
+      end)
+      assert.equal("conflict", why.kind)
+      assert.equal(1, acted)
+      assert.same({ "mapped", "conflict" }, { left[1].promise.about, left[1].why.kind })
+      assert.same({}, fake_job.only(job.trace, "undo"))
+      assert.same({}, fake_job.only(job.trace, "journal cleared"))
+    end)
+
+    it("but keeps what a later version promised, and all before it", function()
+      local job <const> = fake_job.new()
+      local _, left <const> = job:run(function()
+        local later <const> = { n = 2, undo = "moon.land", args = {}, about = "on the moon" }
+        job:take_over {
+          task = "t",
+          entries = { { n = 1, undo = "array.unmap", args = {}, about = "mapped" }, later },
+        }
+      end)
+      assert.equal(2, #left)
+      assert.matches("nobody knows how to undo moon.land", left[1].why.message)
+      assert.same({}, fake_job.only(job.trace, "undo"))
+    end)
+
     it("neither writes nor undoes anything on a dry run", function()
       local job <const> = fake_job.new { dry_run = true }
       local _, left <const> = job:run(function() job:promise("array.unmap", { id = 1 }, "") end)

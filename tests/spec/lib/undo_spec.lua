@@ -3,14 +3,24 @@ local fake_job <const> = require "spec.support.fake_job"
 local undo <const> = require "lib.undo"
 
 describe("an undo", function()
-  local job, asked, array_host
+  local job, asked, array_host, is_known, no_clean
 
   before_each(function()
-    asked, array_host = {}, { name = "xcopy-esx1" }
+    asked, array_host, is_known, no_clean = {}, { name = "xcopy-esx1" }, true, nil
     local function ask(fmt, ...) asked[#asked + 1] = fmt:format(...) end
     local host <const> = {
       wrapper = function()
-        return { stop = function(_, id) ask("stop %s", id) end }
+        return {
+          host = { name = "esx1" },
+          stop = function(_, id)
+            ask("stop %s", id)
+            return is_known
+          end,
+          clean = function(_, id)
+            ask("clean %s", id)
+            if no_clean then error(no_clean) end
+          end,
+        }
       end,
       detach = function(_, naa) ask("detach %s", naa) end,
       drop_paths = function(_, adapters) ask("drop %s", table.concat(adapters, " ")) end,
@@ -46,10 +56,36 @@ describe("an undo", function()
 
   it("stops a clone, and holds back what was promised before", function()
     run("clone.stop", { host = HOST, task_id = "t" })
-    assert.same({ "host host-1", "stop t" }, asked)
+    assert.same({ "host host-1", "stop t", "clean t" }, asked)
     for name, entry in pairs(undo) do
       assert.equal(name == "clone.stop", entry.barrier or false, name)
     end
+  end)
+
+  it("has nothing to clean of a clone that the host does not know", function()
+    is_known = false
+    run("clone.stop", { host = HOST, task_id = "t" })
+    assert.same({ "host host-1", "stop t" }, asked)
+  end)
+
+  it("holds nothing back for files that a stopped clone left: they are said, and promised for later", function()
+    no_clean = fake_job.refusal "busy"
+    job.promises = { { n = 1, undo = "clone.stop", args = { host = HOST, task_id = "t" }, about = "it runs" } }
+    local left <const> = job:settle()
+    assert.same({}, left)
+    assert.equal(1, #job.promises)
+    assert.equal("clone.clean", job.promises[1].undo)
+    assert.same({ host = HOST, task_id = "t" }, job.promises[1].args)
+    assert.same(
+      { "warning left behind: files of clone task t on esx1: it said busy" },
+      fake_job.only(job.trace, "warning")
+    )
+    assert.same({}, job:settle()) -- not yet
+    assert.equal(1, #job.promises)
+    no_clean = nil
+    assert.same({}, job:settle())
+    assert.same({}, job.promises)
+    assert.equal("journal cleared", job.trace[#job.trace])
   end)
 
   it("detaches the device, unmaps the LUN and drops dead paths", function()

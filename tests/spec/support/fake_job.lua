@@ -37,6 +37,7 @@ local function recording_report(trace)
     step_end = function(_, step) say("%s %s: %s", step.status, step.title, step.found) end,
     progress = function() end,
     waiting = function(_, step, text) say("waiting %s: %s", step.title, text) end,
+    warning = function(_, text) say("warning %s", text) end,
     effect = function(_, e) say("%s %d %s %s", e.dry and "would" or "effect", e.number, e.name, e.target) end,
     finished = function() end,
   }

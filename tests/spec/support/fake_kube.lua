@@ -5,26 +5,6 @@ local M <const> = {}
 
 M.NAMESPACE = "move"
 
---- Role populator-pvc-reader in the target namespace, and ClusterRole populator-pv-reader; nothing else.
-M.POPULATOR = {
-  user = "system:serviceaccount:move:populator",
-  rules = {
-    {
-      verbs = { "get", "list", "watch" },
-      groups = { "" },
-      resources = { "persistentvolumeclaims" },
-      namespaces = { M.NAMESPACE },
-    },
-    {
-      verbs = { "get", "list", "watch", "create", "update", "patch" },
-      groups = { "coordination.k8s.io" },
-      resources = { "leases" },
-      namespaces = { M.NAMESPACE },
-    },
-    { verbs = { "get" }, groups = { "" }, resources = { "persistentvolumes" } },
-  },
-}
-
 local KINDS <const> = { [403] = "denied", [404] = "not_found", [409] = "conflict", [422] = "config" }
 
 local function query(text)
@@ -56,7 +36,7 @@ end
 function M.new()
   local kube <const> = {
     calls = {},
-    lab = require("lab.kube").new { tokens = { t = M.POPULATOR } },
+    lab = require("lab.kube").new { tokens = { t = require("lab.kube").populator(M.NAMESPACE) } },
   }
   function kube:get(path) return call(self, "GET", path) end
   function kube:create(path, object) return call(self, "POST", path, object) end

@@ -1,0 +1,203 @@
+--- What a run does about one that died before it: adopt its clone, or put back what it left. See docs/journal.md.
+local fail <const> = require "lib.fail"
+local form <const> = require "lib.journal_form"
+local journal_lease <const> = require "lib.journal_lease"
+local journals <const> = require "lib.journals"
+local log <const> = require "lunalift.log"
+local timer <const> = require "lunalift.timer"
+
+local M <const> = {}
+
+local SILENT_S <const> = 60 -- for so long another's journal is left to its own next run
+local DISKS <const> = "/vmfs/devices/disks/"
+local USABLE <const> = { on = true, degraded = true }
+
+--- What a run is about; all plain text, for the journal.
+---@class lib.Subject
+---@field claim string uid
+---@field claim_name string
+---@field vm string
+---@field vmdk string
+---@field lun string
+---@field naa? string once it is known
+---@field host string
+---@field array string
+---@field vcenter string
+
+local MUST_AGREE <const> = { "claim", "vm", "vmdk", "lun", "host", "array", "vcenter" }
+
+---@class lib.Earlier
+---@field task_id string
+---@field naa string
+---@field began_s number
+
+-- ---- is the earlier run's clone the one that we would start? ----
+
+local function promise_of(entries, undo)
+  for i = #entries, 1, -1 do
+    if entries[i].undo == undo then return entries[i] end
+  end
+end
+
+local function is_same(a, b)
+  if not a then return false, "it does not say what it was about" end
+  for _, key in ipairs(MUST_AGREE) do
+    if a[key] ~= b[key] then return false, ("another %s: %s"):format(key, tostring(a[key])) end
+  end
+  if a.naa and b.naa and a.naa ~= b.naa then return false, "another device: " .. a.naa end
+  return true
+end
+
+-- The clone's state, or nil and why it is not ours to go on with.
+local function state_of(clones, source, device, task_id)
+  if clones:offers "taskList" then
+    local task <const> = clones:find(task_id)
+    if not task then return nil, "its clone was never started, or is forgotten" end
+    if task.target ~= device or task.source ~= source then return nil, "its clone is of other ends" end
+    if task.state ~= "running" and task.state ~= "done" then return nil, "its clone has " .. task.state end
+    return { started_at = task.startedAt }
+  end
+  local state <const> = clones:poll(task_id) -- upstream's wrapper: what it was started with is in the journal only
+  if not state.running and state.exit_code ~= 0 then return nil, "its clone has failed" end
+  return {}
+end
+
+---@return lib.Earlier?
+---@return string? why_not
+local function adoptable(job, left, subject)
+  local same <const>, difference <const> = is_same(left.subject, subject)
+  if not same then return nil, difference end
+  local stop <const>, detach <const> = promise_of(left.entries, "clone.stop"), promise_of(left.entries, "host.detach")
+  if not stop then return nil, "no clone was begun" end
+  if not stop.args.task_id then return nil, "its clone's id was never learnt" end
+  local naa <const> = detach and detach.args.naa
+  if not naa or stop.args.device ~= DISKS .. naa or stop.args.host.id ~= subject.host then
+    return nil, "its promises do not fit together"
+  end
+  local host <const> = job.site:vcenter():host_again(stop.args.host)
+  local state <const>, why_not <const> =
+    state_of(host:wrapper(), job.request.vmdk.on_host, stop.args.device, stop.args.task_id)
+  if not state then return nil, why_not end
+  local device <const> = host:device(naa)
+  if not device or not USABLE[device.Status] then return nil, ("%s is not on any more"):format(naa) end
+  local age_s <const> = state.started_at and math.max(0, timer.epoch() - state.started_at) or 0
+  return { task_id = stop.args.task_id, naa = naa, began_s = timer.now() - age_s }
+end
+
+-- ---- putting back ----
+
+local function put_back(job)
+  local left <const> = job:settle()
+  if #left > 0 then
+    local why <const> = fail.new("incomplete", "what an earlier run left cannot be put back: %s", left[1].promise.about)
+    why.cause = left[1].why
+    error(fail.hint(why, left[1].why.hint or "start again when that can be done; lunalift reap shows what is left"))
+  end
+  local undone <const> = job.undone
+  job.undone = {}
+  return undone
+end
+
+--- Look into this claim's journal. Returns the clone of a dead run to go on with: its promises are ours then. Whatever else it left is put
+--- back first: nil. Raises incomplete when that cannot be done.
+---@param job lib.Job
+---@param volume lib.Volume
+---@param subject lib.Subject
+---@return lib.Earlier?
+function M.resume(job, volume, subject)
+  if job.dry_run then
+    job:found "not looked for: a dry run holds no journal"
+    return nil
+  end
+  M.settle_others(job, volume.claim, subject)
+  job.journal = journals.of(job, volume)
+  local left <const> = job.journal:read()
+  if not left or #left.entries == 0 then
+    job.subject = subject
+    job:found "none"
+    return nil
+  end
+  job:take_over(left)
+  local earlier <const>, why_not <const> = adoptable(job, left, subject)
+  if earlier then
+    job.subject, job.task_id = subject, earlier.task_id
+    job:found("clone %s goes on", earlier.task_id)
+    return earlier
+  end
+  log.info("not adopted", { journal = job.journal.where, why = why_not })
+  local undone <const> = put_back(job)
+  job.subject, job.task_id = subject, job.new_task_id
+  job:found("put back, since %s: %s", why_not, #undone > 0 and table.concat(undone, ", ") or "nothing was there")
+  return nil
+end
+
+-- ---- journals of others ----
+
+local KEPT <const> = { "journal", "subject", "promises", "has_journalled", "task_id", "undone" }
+
+--- Settle a dead run's journal through this job's peers, and let it go. The job's own promises wait meanwhile.
+---@param job lib.Job
+---@param journal lib.Journal
+---@return { promise: lib.Promise, why: Fail }[] left
+---@return string[] undone
+function M.settle(job, journal)
+  local own <const> = {}
+  for _, key in ipairs(KEPT) do
+    own[key] = job[key]
+  end
+  local _back <close> = setmetatable({}, {
+    __close = function()
+      for _, key in ipairs(KEPT) do
+        job[key] = own[key]
+      end
+      journal:close()
+    end,
+  })
+  local text <const> = journal:read()
+  if not text then return {}, {} end
+  job.journal, job.undone = journal, {}
+  job:take_over(text)
+  return job:settle(), job.undone
+end
+
+-- Another's clone may still be wanted by that claim's next run, unless there is no such claim any more.
+local function may_settle(job, item, claim, subject)
+  if item.name == "lunalift-" .. claim.uid or not item.is_dead then return false end
+  if item.holder ~= "" and (item.age_s or 0) < SILENT_S then return false end
+  local text <const> = form.decode(item.lease.metadata.annotations[journal_lease.MARK], item.name)
+  local about <const> = text.subject or {}
+  if about.array ~= subject.array or about.vcenter ~= subject.vcenter then return false end
+  local stop <const> = promise_of(text.entries, "clone.stop")
+  if not stop or not item.has_claim then return true end
+  local clones <const> = job.site:vcenter():host_again(stop.args.host):wrapper()
+  if not clones:offers "taskList" then return false end
+  local task <const> = stop.args.task_id and clones:find(stop.args.task_id)
+  return not task or task.state ~= "running"
+end
+
+local function settle_other(job, item, claim, subject)
+  if not may_settle(job, item, claim, subject) then return end
+  local journal <const> = journal_lease.take(job, claim.namespace, item.lease)
+  if not journal then return end
+  local left <const> = M.settle(job, journal)
+  log.info("settled for another", { journal = item.name, left = #left })
+end
+
+--- Settle the journals that dead runs left in the claim's namespace. None of it may stop this run.
+---@param job lib.Job
+---@param claim { namespace: string, uid: string }
+---@param subject lib.Subject
+function M.settle_others(job, claim, subject)
+  if journals.home(job) ~= "lease" then return end
+  local listed <const>, items <const> = pcall(journal_lease.list, job, claim.namespace)
+  if not listed then
+    log.warn("journals of others not looked at", { why = fail.text(items) })
+    return
+  end
+  for _, item in ipairs(items) do
+    local ok <const>, why <const> = pcall(settle_other, job, item, claim, subject)
+    if not ok then log.warn("not settled for another", { journal = item.name, why = fail.text(why) }) end
+  end
+end
+
+return M
