@@ -344,8 +344,13 @@ static void load_script(lua_State *L, const char *name)
         lift_log_write(context_of(L)->log, LIFT_LOG_INFO, "script laid over the built-in one",
                        fields, 3);
     }
-    if (luaL_loadfilex(L, file.path, "t") != LUA_OK)
-        fail_raise(L, LIFT_CONFIG, "%s", lua_tostring(L, -1));
+    if (luaL_loadfilex(L, file.path, "t") != LUA_OK) {
+        struct lift_error err = {0};
+        lift_fail(&err, LIFT_CONFIG, "%s", lua_tostring(L, -1));
+        lift_hint(&err, "correct it or take it away; for flows: lunalift flow check %s", file.path);
+        fail_table(L, &err);
+        lua_error(L);
+    }
     lua_pushstring(L, name);
 }
 

@@ -76,7 +76,10 @@ end
 
 --- What the step found, in the user's names; it ends the step's line.
 ---@param fmt string
-function Job:found(fmt, ...) self.current.found = select("#", ...) == 0 and fmt or fmt:format(...) end
+function Job:found(fmt, ...)
+  local is_stand_in <const> = self.dry_run and self.effects > 0 -- nothing was made that anything could be found of
+  self.current.found = is_stand_in and "dry run" or select("#", ...) == 0 and fmt or fmt:format(...)
+end
 
 --- Facts for the result and the receipt, by name.
 ---@param facts table<string, any>

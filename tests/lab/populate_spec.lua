@@ -31,6 +31,7 @@ describe("populate, on a site", function()
     assert_copied(ended)
     assert.matches("Z open both ends: .* status=done seconds=%d", ended.out)
     assert.matches("Z copy: 100 %%.* percent=100 bytes=8388608 ", ended.out)
+    assert.matches("Z prove it: 8 extents, 8 MiB, equal on both ends", ended.out)
     assert.matches("Z done in %d[%d.]* s.* status=done seconds=[%d.]+\n$", ended.out)
     assert.not_matches("\27", ended.out)
   end)
@@ -53,5 +54,66 @@ describe("populate, on a site", function()
     local ended <const> = lab:populate { words = { "--quiet" } }
     assert_copied(ended)
     assert.equal("", ended.out .. ended.err)
+  end)
+
+  it("copies, and draws it on a terminal", function()
+    lab:host("vmkfstools", { rate = 8388608, xcopy = 1 })
+    local ended <const> = lab:populate { on_terminal = true }
+    lab:host("vmkfstools", { rate = 0, xcopy = 1 })
+    assert_copied(ended)
+    assert.matches("\r\27%[K  ✓ copy +%d+%.%d s   8 MiB, [^\n]+ offloaded\r\n", ended.out)
+    assert.matches("▸ copy +[█▌]+ +%d+ %% +%d", ended.out)
+  end)
+
+  it("warns of a VM that is on", function()
+    local ended <const> = lab:populate { claim = "vm-59-disk-1" }
+    assert.matches("Z warning: VM twin is poweredOn: ", ended.out)
+  end)
+
+  describe("with upstream's wrapper", function()
+    before_each(function() lab:host("wrapper", { variant = "upstream" }) end)
+    after_each(function() lab:host("wrapper", { variant = "lunalift" }) end)
+
+    it("copies", function()
+      local plain <const> = lab:claim "vm-58-disk-1"
+      local ended <const> = lab:populate { claim = plain.name }
+      assert.equal(0, ended.code, ended.err .. ended.out)
+      assert.equal(labs.sha256(lab:source_of(plain)), labs.sha256(plain.lun_path))
+      assert.matches("wrapper 0.3.3", ended.out, 1, true)
+      assert.matches("not verified: this host's wrapper cannot read back", ended.out, 1, true)
+      assert.same(before, lab:snapshot())
+    end)
+
+    it("hands over no name that the host would run", function()
+      local ended <const> = lab:populate()
+      assert.equal(2, ended.code)
+      assert.matches("holds a character that the host would run", ended.err)
+      assert.matches("\n  fix   upgrade", ended.err)
+      assert.same(before, lab:snapshot())
+    end)
+  end)
+
+  -- ---- dry run ----
+
+  it("tells each effect in order on a dry run, and sends none", function()
+    local mark <const> = lab:mark()
+    local ended <const> = lab:populate { words = { "--dry-run" } }
+    assert.equal(0, ended.code, ended.err)
+    local would <const> = {}
+    for name in ended.out:gmatch "Z would do ([%w_.]+)" do
+      would[#would + 1] = name
+    end
+    assert.same(
+      { "array.create_host", "array.map", "host.rescan", "clone.start", "undo", "undo", "undo", "undo", "undo" },
+      would
+    )
+    assert.matches("Z copy: dry run status=done", ended.out)
+    assert.matches("Z dry run: 4 effects, then their undo; nothing was changed", ended.out)
+    local requests <const> = lab:requests_since(mark)
+    assert.is_true(#requests > 10)
+    for _, request in ipairs(requests) do
+      assert.is_false(request.effect, request.method .. " " .. request.path)
+    end
+    assert.same(before, lab:snapshot())
   end)
 end)

@@ -1,4 +1,5 @@
 --- A lab in a process of its own, and whole runs of the real program against it.
+local environments <const> = require "lab.environment"
 local fs <const> = require "lunalift.fs"
 local http <const> = require "lunalift.http"
 local json <const> = require "lunalift.json"
@@ -8,7 +9,7 @@ local timer <const> = require "lunalift.timer"
 
 local M <const> = {}
 
-local READY_WITHIN_S <const> = 30
+local READY_WITHIN_S <const> = 10
 local BIN <const> = os.getenv "LUNALIFT_BIN" or "build-asan/lunalift"
 
 -- Awkward names stay, disks shrink: what these specs prove does not hang on size.
@@ -42,6 +43,7 @@ local SMALL <const> = {
           uuid = "66aa0f10-5d2c3b1e-8a17-005056a10015",
           size_mib = 64,
         },
+        { moref = "datastore-16", name = "ds 1", uuid = "66aa0f11-6e3d4c2f-9b28-005056a10016", size_mib = 64 },
       },
       vms = json.array {
         {
@@ -49,21 +51,21 @@ local SMALL <const> = {
           name = [[O'Neil's "db" & Söhne]],
           host = "host-21",
           disks = json.array {
-            { datastore = "Daten & Söhne", file = "O'Neil's db/\"söhne\" & co.vmdk", size_mib = 8 },
+            { datastore = "Daten & Söhne", file = "O'Neil's db/söhne & co.vmdk", size_mib = 8 },
           },
         },
         {
           moref = "vm-58",
           name = "twin",
           host = "host-21",
-          disks = json.array { { datastore = "Daten & Söhne", file = "twin/twin.vmdk", size_mib = 4 } },
+          disks = json.array { { datastore = "ds 1", file = "twin/twin.vmdk", size_mib = 4 } },
         },
         {
           moref = "vm-59",
           name = "twin",
           host = "host-21",
           power = "poweredOn",
-          disks = json.array { { datastore = "Daten & Söhne", file = "twin 2/twin.vmdk", size_mib = 4 } },
+          disks = json.array { { datastore = "ds 1", file = "twin 2/twin.vmdk", size_mib = 4 } },
         },
       },
     },
@@ -98,11 +100,14 @@ function M.start(scenario)
   assert(fs.write(dir .. "/scenario.json", json.encode(merged)))
   local argv <const> = { BIN, "lab", "--dir", dir .. "/my lab", "--scenario", dir .. "/scenario.json" }
   local running <const> = assert(process.start { argv = argv })
-  local text <const> = M.wait_until(
+  local ready <const> = dir .. "/my lab/site.json"
+  local ok <const>, text <const> = pcall(
+    M.wait_until,
     READY_WITHIN_S,
     "site.json",
-    function() return fs.read(dir .. "/my lab/site.json") end
+    function() return fs.read(ready) end
   )
+  if not ok then error(text .. ": " .. select(2, running:output())) end
   local site <const> = assert(json.decode(text))
   return setmetatable({
     dir = dir,
@@ -191,12 +196,21 @@ local function environment(self, changes)
   return env
 end
 
+local function shell_words(argv)
+  local words <const> = {}
+  for i, word in ipairs(argv) do
+    words[i] = environments.quote(word)
+  end
+  return table.concat(words, " ")
+end
+
 ---@class lab.RunOptions
 ---@field claim? string name; vm-57-disk-1
 ---@field flags? table<string, string|false> laid over those of the claim; false takes one away
 ---@field words? string[] further arguments
 ---@field env? table<string, string|false> likewise
 ---@field argv? string[] the whole command line after the program's name, in place of populate's
+---@field on_terminal? boolean
 
 --- Start `lunalift populate` for a claim.
 ---@param options? lab.RunOptions
@@ -220,6 +234,7 @@ function Lab:start_populate(options)
   end
   table.move(options.words or {}, 1, #(options.words or {}), #argv + 1, argv)
   if options.argv then argv = table.move(options.argv, 1, #options.argv, 2, { BIN }) end
+  if options.on_terminal then argv = { "script", "-qefc", shell_words(argv), "/dev/null" } end
   return assert(process.start { argv = argv, env = environment(self, options.env) })
 end
 
