@@ -101,7 +101,7 @@ end
 ---@return Fail
 function M.of(value)
   if M.is(value) then
-    if not getmetatable(value) then setmetatable(value, Fail) end
+    if getmetatable(value) == nil then setmetatable(value, Fail) end -- C's is locked
     return value
   end
   local text <const> = tostring(value)

@@ -13,7 +13,7 @@ local NULL_JSON <const> = '"\\u0000null"'
 ---@return T
 function M.copy(value)
   if type(value) ~= "table" then return value end
-  local twin <const> = setmetatable({}, getmetatable(value))
+  local twin <const> = getmetatable(value) == nil and {} or json.array {}
   for key, item in pairs(value) do
     twin[key] = M.copy(item)
   end
