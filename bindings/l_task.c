@@ -67,10 +67,10 @@ static lua_Number check_within(lua_State *L, int idx)
     return within_s;
 }
 
-static int task_shield(lua_State *L)
+static int task_spawn_shielded(lua_State *L)
 {
     lua_Number within_s = check_within(L, 1);
-    task_deadline(spawn(L, 2, NULL), within_s);
+    task_shield(spawn(L, 2, NULL), within_s);
     return 1;
 }
 
@@ -455,10 +455,11 @@ int open_task(lua_State *L)
                                       {"running", handle_running},
                                       {NULL, NULL}};
     static const luaL_Reg mutex[] = {{"lock", mutex_lock}, {NULL, NULL}};
-    static const luaL_Reg functions[] = {{"spawn", task_spawn_child}, {"shield", task_shield},
-                                         {"all", task_all},           {"within", task_within},
-                                         {"check", task_check_now},   {"mutex", task_mutex},
-                                         {"signal", task_signal},     {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"spawn", task_spawn_child}, {"shield", task_spawn_shielded},
+        {"all", task_all},           {"within", task_within},
+        {"check", task_check_now},   {"mutex", task_mutex},
+        {"signal", task_signal},     {NULL, NULL}};
     type_new(L, HANDLE, handle, handle_close);
     type_new(L, WAIT, NULL, wait_close);
     type_new(L, GROUP, NULL, group_close);

@@ -48,11 +48,13 @@ static const char *built_in_scripts(char *path, size_t size)
     return LUNALIFT_SCRIPTS_DIR;
 }
 
-/* The value of --NAME VALUE or --NAME=VALUE, one dash or two; NULL if absent. */
+/* The value of the last --NAME VALUE or --NAME=VALUE, one dash or two, before a --; NULL if absent.
+ */
 static const char *argument(int argc, char **argv, const char *name)
 {
     size_t length = strlen(name);
-    for (int i = 1; i < argc; i++) {
+    const char *value = NULL;
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
         const char *word = argv[i];
         if (word[0] != '-')
             continue;
@@ -60,11 +62,11 @@ static const char *argument(int argc, char **argv, const char *name)
         if (strncmp(word, name, length) != 0)
             continue;
         if (word[length] == '=')
-            return word + length + 1;
-        if (word[length] == '\0')
-            return i + 1 < argc ? argv[i + 1] : "";
+            value = word + length + 1;
+        else if (word[length] == '\0')
+            value = i + 1 < argc ? argv[++i] : "";
     }
-    return NULL;
+    return value;
 }
 
 /* -v, -vv, or klog's -v=N and -v N with N above 0; one dash or two. */

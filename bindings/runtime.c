@@ -44,13 +44,19 @@ static void complain(lua_State *co)
             traceback != NULL ? traceback : "");
 }
 
+static void on_settled(void *payload)
+{
+    lift_loop_stop(payload);
+}
+
+/* What the main task left shielded still runs: to its end, or to its deadline. */
 static void on_end(void *payload, lua_State *co, bool ok, int results)
 {
     struct runtime *runtime = payload;
     if (!ok)
         complain(co);
     runtime->exit_code = ok && results > 0 ? (int)lua_tointeger(co, -results) : !ok;
-    lift_loop_stop(runtime->context.loop);
+    task_settled(runtime->state, on_settled, runtime->context.loop);
 }
 
 static int function_done(lua_State *L, int status, lua_KContext base)

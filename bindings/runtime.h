@@ -18,8 +18,8 @@ void runtime_fini(struct runtime *runtime);
 
 /*
  * Require `module` and call its function `name` with the list of `argv` in the main task, running
- * the loop until it has ended. Returns the integer it returned; 1, after saying why on standard
- * error, when it raised.
+ * the loop until it and what it shielded have ended. Returns the integer it returned; 1, after
+ * saying why on standard error, when it raised.
  */
 int runtime_run(struct runtime *runtime, const char *module, const char *name, int argc,
                 char **argv);

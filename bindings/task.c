@@ -22,7 +22,7 @@ struct task {
     int nargs;   /* waiting on co for the first resume; -1 after */
     int results; /* values on co once ended */
     unsigned refs, generation, bursts;
-    bool parked, queued, ended, ok;
+    bool parked, queued, ended, ok, shielded;
     enum task_doom doom;
     char reason[96];
     struct lift_timer *deadline;
@@ -38,7 +38,9 @@ struct tasks {
     struct task root; /* stands for the main thread, which cannot wait */
     struct task *first, *ready, **ready_tail;
     struct lift_timer *pump;
-    int count;
+    int count, shielded;
+    lift_fn *settled; /* NULL: nobody waits for it */
+    void *payload;
     bool closing;
 };
 
@@ -105,6 +107,7 @@ static void task_finish(struct task *task, int status, int values)
     lift_timer_free(task->deadline);
     task->deadline = NULL;
     task->all->count--;
+    task->all->shielded -= task->shielded;
     for (child = task->all->first; child != NULL; child = child->next) {
         if (child->parent != task)
             continue;
@@ -145,6 +148,8 @@ static void pump(void *payload)
         if (!task->ended && (task->parked || task->nargs >= 0))
             task_resume(task);
     }
+    if (all->settled != NULL && all->ready == NULL && all->shielded == 0)
+        all->settled(all->payload);
 }
 
 /* ---- starting and ending ---- */
@@ -224,6 +229,20 @@ struct task *task_start(lua_State *L, int nargs, task_end_fn *end, void *payload
     task->end = end;
     task->payload = payload;
     return task;
+}
+
+void task_settled(struct state *state, lift_fn *fn, void *payload)
+{
+    struct tasks *all = task_of(state_lua(state))->all;
+    all->settled = fn;
+    all->payload = payload;
+}
+
+void task_shield(struct task *task, double within_s)
+{
+    task->shielded = true;
+    task->all->shielded++;
+    task_deadline(task, within_s);
 }
 
 void task_forget(struct task *task)

@@ -66,7 +66,11 @@ typedef void task_end_fn(void *payload, lua_State *co, bool ok,
 struct task *task_start(lua_State *L, int nargs, task_end_fn *end, void *payload);
 void task_cancel(struct task *task, const char *reason);
 void task_deadline(struct task *task, double within_s);
-void task_forget(struct task *task); /* its `end` will not be called any more */
+void task_forget(struct task *task);                  /* its `end` will not be called any more */
+void task_shield(struct task *task, double within_s); /* the state is not settled before its end */
+/* Call fn(payload) at the end of the next turn of tasks that leaves none to run and no shielded
+ * one. */
+void task_settled(struct state *state, lift_fn *fn, void *payload);
 
 /* For l_task.c and state.c only. */
 struct task *task_spawn(lua_State *L, int nargs,
