@@ -240,21 +240,22 @@ static int group_done(lua_State *L, int status, lua_KContext slot)
 static int task_all(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TTABLE);
-    lua_Integer count = luaL_len(L, 1);
+    lua_Integer count = (lua_Integer)lua_rawlen(L, 1);
     luaL_argcheck(L, count <= 10000, 1, "too many");
+    for (lua_Integer i = 1; i <= count; i++, lua_pop(L, 1))
+        luaL_argcheck(L, lua_rawgeti(L, 1, i) == LUA_TFUNCTION, 1, "a list of functions is needed");
     struct group *group = task_op(L, GROUP, sizeof *group);
     int slot = lua_gettop(L);
     group->first_failed = -1;
     group->tasks = lift_calloc((size_t)count + 1, sizeof *group->tasks);
     group->watches = lift_calloc((size_t)count + 1, sizeof *group->watches);
     for (int i = 0; i < (int)count; i++) {
-        lua_geti(L, 1, i + 1);
-        luaL_checktype(L, -1, LUA_TFUNCTION);
-        struct task *task = task_spawn(L, 0, task_of(L));
-        group->tasks[i] = task_ref(task);
+        lua_rawgeti(L, 1, i + 1);
+        group->tasks[i] = task_ref(task_spawn(L, 0, task_of(L)));
         group->count = i + 1;
-        task_watch(task, &group->watches[i], group);
     }
+    for (int i = 0; i < group->count; i++) /* last: nothing raises between here and the wait */
+        task_watch(group->tasks[i], &group->watches[i], group);
     lua_settop(L, slot);
     if (count == 0)
         return group_results(L, group);

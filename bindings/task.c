@@ -11,6 +11,8 @@
 /* A burst is what a task computes between two waits; 200 million instructions are a few seconds. */
 #define HOOK_EVERY 100000
 #define BURST_MAX 2000
+/* Of one state: what C keeps for a task is outside its ceiling, and a tree of them is walked. */
+#define TASKS_MAX 20000
 
 struct task {
     struct tasks *all;
@@ -159,11 +161,12 @@ static int describe(lua_State *L) /* message handler: whatever was raised become
 {
     lua_settop(L, 1);
     fail_of(L);
-    if (lua_getfield(L, -1, "traceback") == LUA_TNIL) {
+    bool writable = luaL_getmetafield(L, 1, "__newindex") == LUA_TNIL;
+    if (writable && (lua_pushliteral(L, "traceback"), lua_rawget(L, 1)) == LUA_TNIL) {
         luaL_traceback(L, L, NULL, 1);
         lua_setfield(L, 1, "traceback");
     }
-    lua_pop(L, 1);
+    lua_settop(L, 1);
     return 1;
 }
 
@@ -200,6 +203,8 @@ static void count_hook(lua_State *L, lua_Debug *ar)
 struct task *task_spawn(lua_State *L, int nargs, struct task *parent)
 {
     struct tasks *all = task_of(L)->all;
+    if (all->count >= TASKS_MAX)
+        luaL_error(L, "more than %d tasks", TASKS_MAX);
     lua_State *co = lua_newthread(L);
     lua_insert(L, -nargs - 2);
     if (!lua_checkstack(co, nargs + 8))
@@ -288,12 +293,14 @@ int task_results(lua_State *L, struct task *task)
 {
     int count = task->results;
     luaL_checkstack(L, count + 1, "results");
-    luaL_checkstack(task->co, count, "results");
+    if (!lua_checkstack(task->co, 1)) /* raised there, nobody would catch it */
+        luaL_error(L, "too many results");
     if (!task->ok)
         lua_pushnil(L);
-    for (int i = 0; i < count; i++)
-        lua_pushvalue(task->co, -count);
-    lua_xmove(task->co, L, count);
+    for (int i = 0; i < count; i++) {
+        lua_pushvalue(task->co, i - count);
+        lua_xmove(task->co, L, 1);
+    }
     if (!task->ok)
         fail_of(L); /* a memory error is a bare text */
     return task->ok ? count : count + 1;

@@ -29,6 +29,18 @@ describe("lunalift.task", function()
     assert.matches("oops", why.message)
   end)
 
+  it("keeps what was raised when it is not to be written to", function()
+    local locked <const> = setmetatable({}, { __newindex = function() error "no" end })
+    local _, why <const> = task.spawn(function() error(locked) end):wait()
+    assert.equal(locked, why)
+    assert.is_nil(next(locked))
+  end)
+
+  it("hands over as many results as a stack holds", function()
+    local child <const> = task.spawn(function() return table.unpack({}, 1, 600000) end)
+    assert.equal(600000, select("#", child:wait()))
+  end)
+
   it("does not let a pcall swallow a cancel", function()
     local after = false
     local child <const> = task.spawn(function()
@@ -121,6 +133,16 @@ describe("lunalift.task", function()
     assert.is_false(ok)
     assert.equal("busy", why.kind)
     assert.equal("ended", other)
+  end)
+
+  it("starts none of a group that is no list of functions", function()
+    local ran = false
+    local ok <const>, why <const> = pcall(task.all, { function() ran = true end, 42 })
+    assert.is_false(ok)
+    assert.matches("list of functions", why)
+    timer.sleep(0)
+    assert.is_false(ran)
+    assert.same({}, task.all(setmetatable({}, { __len = function() return -5 end })))
   end)
 
   it("lets one task at a time through a mutex, in the order of asking", function()
