@@ -122,6 +122,8 @@ void opt_known(lua_State *L, int idx, const char *const *names)
         return;
     idx = lua_absindex(L, idx);
     luaL_checktype(L, idx, LUA_TTABLE);
+    if (luaL_getmetafield(L, idx, "__index") != LUA_TNIL)
+        luaL_error(L, "options are a table without __index");
     for (lua_pushnil(L); lua_next(L, idx) != 0; lua_pop(L, 1)) {
         const char *key = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : NULL;
         if (key == NULL)

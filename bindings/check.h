@@ -22,7 +22,8 @@ LIFT_NORETURN void fail_raise(lua_State *L, enum lift_code code, const char *fmt
 /*
  * Option tables.  opt_known() raises on a key that is not listed, naming the nearest one; idx may
  * be absent or nil when every option has a default.  The getters raise on a wrong type or range,
- * naming the option.  Strings live as long as the table holds them.
+ * naming the option.  Strings live as long as the table holds them, which is why opt_known()
+ * refuses one with __index.
  */
 void opt_known(lua_State *L, int idx, const char *const *names); /* NULL-terminated */
 const char *opt_string(lua_State *L, int idx, const char *name, const char *fallback);

@@ -72,10 +72,11 @@ static void read_names(lua_State *L, const char *names[NAMES_MAX + 1])
 {
     lua_getfield(L, 1, "names");
     luaL_argcheck(L, lua_istable(L, -1), 1, "option 'names' must be a list");
-    lua_Integer count = luaL_len(L, -1);
+    lua_Integer count = (lua_Integer)lua_rawlen(L, -1);
     luaL_argcheck(L, count <= NAMES_MAX, 1, "too many names");
     for (lua_Integer i = 0; i < count; i++) {
-        luaL_argcheck(L, lua_geti(L, -1, i + 1) == LUA_TSTRING, 1, "option 'names' holds strings");
+        luaL_argcheck(L, lua_rawgeti(L, -1, i + 1) == LUA_TSTRING, 1,
+                      "option 'names' holds strings");
         names[i] = lua_tostring(L, -1);
         lua_pop(L, 1);
     }

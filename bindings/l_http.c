@@ -107,9 +107,9 @@ static void add_pairs(lua_State *L, struct lift_buf *out, int options, const cha
     const char **keys = push_keys(L, table, what, &count);
     for (size_t i = 0; i < count; i++) {
         int type = lua_getfield(L, table, keys[i]);
-        lua_Integer values = type == LUA_TTABLE ? luaL_len(L, -1) : 0;
+        lua_Integer values = type == LUA_TTABLE ? (lua_Integer)lua_rawlen(L, -1) : 0;
         for (lua_Integer j = 1; j <= values; j++) {
-            lua_geti(L, -1, j);
+            lua_rawgeti(L, -1, j);
             add_pair(L, out, keys[i], what);
             lua_pop(L, 1);
         }

@@ -252,7 +252,7 @@ static int pump_body(lua_State *L)
 /* A NULL-terminated array of the list's texts, on the stack.  The list keeps them alive. */
 static const char **push_array(lua_State *L, int list)
 {
-    lua_Integer count = luaL_len(L, list);
+    lua_Integer count = (lua_Integer)lua_rawlen(L, list);
     const char **array = lua_newuserdatauv(L, ((size_t)count + 1) * sizeof *array, 0);
     for (lua_Integer i = 1; i <= count; i++) {
         if (lua_rawgeti(L, list, i) != LUA_TSTRING)
@@ -266,7 +266,7 @@ static const char **push_array(lua_State *L, int list)
 
 static const char **check_argv(lua_State *L)
 {
-    if (lua_getfield(L, 1, "argv") != LUA_TTABLE || luaL_len(L, -1) == 0)
+    if (lua_getfield(L, 1, "argv") != LUA_TTABLE || lua_rawlen(L, -1) == 0)
         luaL_error(L, "option 'argv' must be a list of at least one string");
     return push_array(L, lua_gettop(L));
 }

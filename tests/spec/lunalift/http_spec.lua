@@ -51,6 +51,19 @@ describe("lunalift.http", function()
     assert.same({ 1 }, assert(site.client():get "/").json)
   end)
 
+  it("runs no script while it reads a query", function()
+    local site <close> = open_site {}
+    local query <const> = {}
+    local asked = 0
+    query.a = setmetatable({ "1" }, {
+      __len = function() asked = asked + 1 end,
+      __index = function() asked = asked + 1 end,
+    })
+    assert(site.client():get("/q", { query = query }))
+    assert.equal("a=1", site.seen.query)
+    assert.equal(0, asked)
+  end)
+
   it("encodes a query in the order of its keys", function()
     local site <close> = open_site {}
     local query <const> = { b = { "1", "2&" }, a = "x y/ü", d = true, c = 12, e = {} }
