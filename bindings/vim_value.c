@@ -80,7 +80,7 @@ static void add_field(lua_State *L, const char *name, bool repeated)
         lua_setfield(L, -2, name);
         return;
     }
-    if (lua_getfield(L, -2, name) == LUA_TNIL) {
+    if (lua_getfield(L, -2, name) != LUA_TTABLE) { /* none yet, or a peer's single one further up */
         lua_pop(L, 1);
         lua_newtable(L);
         lua_pushvalue(L, -1);

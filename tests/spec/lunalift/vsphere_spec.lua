@@ -91,6 +91,13 @@ describe("lunalift.vsphere", function()
     assert.equal("integer", math.type(value.number))
   end)
 
+  it("survives repeated elements that do not stand in a row", function()
+    local session <const> = open {
+      Read = [[<returnval xsi:type="Outer"><a>1</a><b>2</b><a>3</a><a>4</a></returnval>]],
+    }
+    assert.same({ _type = "Outer", a = { "3", "4" }, b = "2" }, session:call("Read", HOST))
+  end)
+
   it("gives several return values as a list", function()
     local session <const> = open { Read = "<returnval>1</returnval><returnval>2</returnval>" }
     assert.same({ "1", "2" }, session:call("Read", HOST))
