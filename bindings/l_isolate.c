@@ -88,11 +88,11 @@ static void read_hosts(lua_State *L, struct state *state)
     const char *hosts[HOSTS_MAX + 1] = {NULL};
     if (lua_getfield(L, 1, "hosts") != LUA_TNIL) {
         luaL_checktype(L, -1, LUA_TTABLE);
-        lua_Integer count = luaL_len(L, -1);
+        lua_Integer count = (lua_Integer)lua_rawlen(L, -1);
         luaL_argcheck(L, count <= HOSTS_MAX, 1, "too many hosts");
         luaL_checkstack(L, HOSTS_MAX + 4, "hosts");
         for (lua_Integer i = 0; i < count; i++) {
-            lua_geti(L, -1 - (int)i, i + 1);
+            lua_rawgeti(L, -1 - (int)i, i + 1);
             hosts[i] = luaL_checkstring(L, -1);
         }
         state_allow_hosts(state, hosts);
@@ -115,10 +115,10 @@ static int load_module(lua_State *L) /* in the isolate; name at 1 */
 static void load_failure(lua_State *inner, const char *module, struct lift_error *err)
 {
     const char *text = lua_type(inner, -1) == LUA_TSTRING ? lua_tostring(inner, -1) : NULL;
-    if (text == NULL && lua_istable(inner, -1) && lua_checkstack(inner, 1)) {
+    if (text == NULL && lua_istable(inner, -1) && lua_checkstack(inner, 2)) {
         lua_pushnil(inner);
         while (text == NULL && lua_next(inner, -2) != 0) {
-            if (lua_type(inner, -1) == LUA_TSTRING &&
+            if (lua_type(inner, -1) == LUA_TSTRING && lua_type(inner, -2) == LUA_TSTRING &&
                 strcmp(lua_tostring(inner, -2), "message") == 0)
                 text = lua_tostring(inner, -1);
             else

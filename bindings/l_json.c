@@ -324,6 +324,11 @@ static int array(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TTABLE);
     lua_settop(L, 1);
+    if (lua_getmetatable(L, 1)) { /* it may be what makes a library read-only */
+        luaL_getmetatable(L, ARRAY_TYPE);
+        luaL_argcheck(L, lua_rawequal(L, 2, 3), 1, "a plain table is needed");
+        lua_settop(L, 1);
+    }
     luaL_setmetatable(L, ARRAY_TYPE);
     return 1;
 }

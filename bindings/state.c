@@ -78,10 +78,26 @@ static int safe_pcall(lua_State *L)
     return pcall_done(L, lua_pcallk(L, lua_gettop(L) - 2, LUA_MULTRET, 0, 1, pcall_done), 1);
 }
 
+/* A handler of xpcall, its upvalue.  For what the count hook raises there is none: it would run
+ * with the hook off, and no budget would end it. */
+static int safe_handler(lua_State *L)
+{
+    lua_settop(L, 1);
+    if (task_doom(task_of(L)) != TASK_LIVES)
+        return 1;
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, 1);
+    lua_call(L, 1, 1);
+    return 1;
+}
+
 static int safe_xpcall(lua_State *L)
 {
     int count = lua_gettop(L);
     luaL_checktype(L, 2, LUA_TFUNCTION);
+    lua_pushvalue(L, 2);
+    lua_pushcclosure(L, safe_handler, 1);
+    lua_replace(L, 2);
     lua_pushboolean(L, 1);
     lua_pushvalue(L, 1);
     lua_rotate(L, 3, 2); /* f handler verdict f args… */
@@ -364,8 +380,6 @@ static int open_require(lua_State *L)
             luaL_error(L, "module '%s' requires itself", name);
         return 1;
     }
-    lua_pushlightuserdata(L, L); /* being loaded */
-    lua_setfield(L, 2, name);
     const struct module *module = find_module(task_state(task_of(L))->kind, name);
     if (module != NULL) {
         lua_pushcfunction(L, module->open);
@@ -373,6 +387,8 @@ static int open_require(lua_State *L)
     } else {
         load_script(L, name);
     }
+    lua_pushlightuserdata(L, L); /* being loaded; nothing raises from here to the verdict */
+    lua_setfield(L, 2, name);
     int status = lua_pcall(L, 1, 1, 0);
     if (status == LUA_OK && lua_isnil(L, -1)) {
         lua_pop(L, 1);

@@ -55,6 +55,21 @@ describe("lunalift.isolate", function()
     assert.matches("spec%.absent", absent.message)
   end)
 
+  it("says the same of a module that is not there when asked again", function()
+    local inside <const> = guest()
+    for _ = 1, 2 do
+      local ok <const>, why <const> = inside:call("try_require", "spec.absent")
+      assert.is_false(ok)
+      assert.matches("no module", why)
+    end
+  end)
+
+  it("names a module that raises what is no failure", function()
+    local none <const>, why <const> = isolate.open { module = "spec.loads_badly" }
+    assert.is_nil(none)
+    assert.equal("spec.loads_badly: cannot be loaded", why.message)
+  end)
+
   it("passes a cancel on, and ends with its caller", function()
     local inside <const> = guest()
     local caller <const> = task.spawn(function() return inside:call("sleep", 60) end)
@@ -76,7 +91,7 @@ describe("lunalift.isolate", function()
   end)
 
   describe("holds a hostile script:", function()
-    for _, name in ipairs { "loop", "loop_in_comparator" } do
+    for _, name in ipairs { "loop", "loop_in_comparator", "loop_in_handler" } do
       it(name .. " is ended by the budget", function()
         local _, why <const> = guest():call(name)
         assert.equal("bug", why.kind)
@@ -138,9 +153,22 @@ describe("lunalift.isolate", function()
       end
     end)
 
+    it("no more tasks than C can walk", function()
+      local _, why <const> = guest(256 << 20):call "fill_tasks"
+      assert.matches("more than %d+ tasks", why.message)
+    end)
+
     it("libraries are read-only", function()
       local _, why <const> = guest():call "poison"
       assert.matches("read%-only", why.message)
+      local _, unsealed <const> = guest():call "unseal"
+      assert.matches("a plain table is needed", unsealed.message)
+    end)
+
+    it("options that change while they are read", function()
+      local ok <const>, why <const> = guest():call("take_options", { base = "http://127.0.0.1" })
+      assert.is_false(ok)
+      assert.matches("without __index", why)
     end)
   end)
 

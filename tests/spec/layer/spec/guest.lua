@@ -1,4 +1,6 @@
 --- What the isolate specs call: echoes, failures, and every way out that a script might try.
+local http <const> = require "lunalift.http"
+local json <const> = require "lunalift.json"
 local secret <const> = require "lunalift.secret"
 local timer <const> = require "lunalift.timer"
 
@@ -32,6 +34,21 @@ function M.loop_in_comparator()
     while true do
     end
   end)
+end
+
+function M.loop_in_handler()
+  local function loop()
+    while true do
+    end
+  end
+  xpcall(loop, loop)
+end
+
+function M.take_options(options) return pcall(http.client, setmetatable({}, { __index = options })) end
+
+function M.unseal()
+  json.array(string)
+  string.format = nil -- luacheck: ignore 122
 end
 
 function M.fill_strings()

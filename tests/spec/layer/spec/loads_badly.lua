@@ -1,0 +1,1 @@
+error { "a list is no failure", [true] = "nor is this" }
