@@ -25,6 +25,7 @@ local M <const> = {}
 ---@field at number seconds on the monotonic clock
 ---@field status? integer
 ---@field fault? string action that struck
+---@field acted? boolean the service has done what was asked; the answer may still be on its way
 
 ---@class lab.Faults
 ---@field requests lab.Request[]
@@ -141,6 +142,7 @@ function Faults:wrap(service, handler, options)
       answer = fault(argument, request)
     else
       answer = handler(request) or {}
+      entry.acted = true
       if verb == "delay_after" then timer.sleep(tonumber(argument) or 1) end
       if AFTER[verb] then answer = AFTER[verb](answer, argument) end
     end

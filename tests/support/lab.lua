@@ -11,6 +11,8 @@ local M <const> = {}
 
 local READY_WITHIN_S <const> = 10
 local BIN <const> = os.getenv "LUNALIFT_BIN" or "build-asan/lunalift"
+--- The build without sanitizers where there is one: for matrices of many runs.
+M.QUICK_BIN = os.getenv "LUNALIFT_RELEASE_BIN" or BIN
 
 -- Awkward names stay, disks shrink: what these specs prove does not hang on size.
 local SMALL <const> = {
@@ -74,6 +76,7 @@ local SMALL <const> = {
 
 ---@class lab.Lab
 ---@field site table as site.json has it
+---@field bin string
 ---@field control HttpClient
 local Lab <const> = {}
 Lab.__index = Lab
@@ -93,12 +96,13 @@ end
 
 --- Start a lab; `scenario` is laid over the small one.
 ---@param scenario? table
+---@param bin? string program, of the lab and of the runs
 ---@return lab.Lab
-function M.start(scenario)
+function M.start(scenario, bin)
   local dir <const> = process.run({ argv = { "mktemp", "-d" } }).out:match "%S+"
   local merged <const> = require("lab.scenario").merge(SMALL, scenario or {})
   assert(fs.write(dir .. "/scenario.json", json.encode(merged)))
-  local argv <const> = { BIN, "lab", "--dir", dir .. "/my lab", "--scenario", dir .. "/scenario.json" }
+  local argv <const> = { bin or BIN, "lab", "--dir", dir .. "/my lab", "--scenario", dir .. "/scenario.json" }
   local running <const> = assert(process.start { argv = argv })
   local ready <const> = dir .. "/my lab/site.json"
   local ok <const>, text <const> = pcall(
@@ -111,6 +115,7 @@ function M.start(scenario)
   local site <const> = assert(json.decode(text))
   return setmetatable({
     dir = dir,
+    bin = bin or BIN,
     process = running,
     site = site,
     control = http.client { base = site.control.url },
@@ -228,12 +233,12 @@ function Lab:start_populate(options)
   for name, value in pairs(options.flags or {}) do
     flags[name] = value or nil
   end
-  local argv = { BIN, "populate" }
+  local argv = { self.bin, "populate" }
   for name, value in pairs(flags) do
     argv[#argv + 1] = ("--%s=%s"):format(name, value)
   end
   table.move(options.words or {}, 1, #(options.words or {}), #argv + 1, argv)
-  if options.argv then argv = table.move(options.argv, 1, #options.argv, 2, { BIN }) end
+  if options.argv then argv = table.move(options.argv, 1, #options.argv, 2, { self.bin }) end
   if options.on_terminal then argv = { "script", "-qefc", shell_words(argv), "/dev/null" } end
   return assert(process.start { argv = argv, env = environment(self, options.env) })
 end
