@@ -156,8 +156,11 @@ static void say_why(const struct lift_http *http, struct lift_error *err)
         case CURLE_OPERATION_TIMEDOUT:
             say_timeout(http, sent > 0, err);
             break;
-        case CURLE_COULDNT_RESOLVE_HOST:
         case CURLE_COULDNT_CONNECT:
+            lift_fail(err, LIFT_UNREACHABLE, "%s: %s", http->url.origin, text);
+            lift_hint(err, "check the address and the port, and that the service runs");
+            break;
+        case CURLE_COULDNT_RESOLVE_HOST:
         case CURLE_SSL_CONNECT_ERROR:
         case CURLE_SSL_CERTPROBLEM:
         case CURLE_SSL_CIPHER:

@@ -264,7 +264,8 @@ bool lift_vsphere__bad_status(int status, bool effect, struct lift_error *err)
         break;
     case 401:
     case 403:
-        lift_fail(err, LIFT_DENIED, "HTTP %d: access denied", status);
+        lift_fail(err, LIFT_DENIED, "HTTP %d: access denied", status); /* a vCenter sends faults */
+        lift_hint(err, "GOVMOMI_HOSTNAME must name a vCenter or an ESXi host");
         refused = true;
         break;
     case 404:

@@ -84,6 +84,8 @@ local function explain(self, why)
     why.refused = nil -- true for sessions that end; here sending it again is a step towards a locked account
     why.message = self.site .. ": user name or password refused"
     why.hint = "check STORAGE_USERNAME and STORAGE_PASSWORD; the account needs the application http (REST)"
+  elseif why.status == 404 and not said then
+    why.hint = "no ONTAP says it so: STORAGE_HOSTNAME must name the management LIF of a cluster or SVM"
   elseif said then
     local number <const> = tonumber(said.code) or -1
     why.code, why.at = tostring(said.code), said.target

@@ -278,4 +278,22 @@ describe("populate refuses", function()
     "a file of authorities that cannot be read",
     function() refused(2, { "/no/such.pem" }, { env = { LUNALIFT_CA_FILE = "/no/such.pem" } }) end
   )
+
+  -- ---- addresses ----
+
+  it("a vCenter and an array that are not there, when patience ends", function()
+    refused(3, { "127.0.0.1:1: " }, { env = { GOVMOMI_HOSTNAME = "127.0.0.1:1", LUNALIFT_PATIENCE = "0.5" } })
+    refused(3, { "127.0.0.1:1: " }, { env = { STORAGE_HOSTNAME = "127.0.0.1:1", LUNALIFT_PATIENCE = "0.5" } })
+  end)
+
+  it("peers that are something else, after three tries and not a minute", function()
+    local ended = refused(
+      2,
+      { lab.site.arrays[1].host, "GOVMOMI_HOSTNAME must name" },
+      { env = { GOVMOMI_HOSTNAME = lab.site.arrays[1].host } }
+    )
+    assert.is_true(ended.seconds < 5)
+    ended = refused(1, { lab.site.vcenter.host }, { env = { STORAGE_HOSTNAME = lab.site.vcenter.host } })
+    assert.is_true(ended.seconds < 5)
+  end)
 end)

@@ -116,4 +116,33 @@ describe("populate, on a site", function()
     end
     assert.same(before, lab:snapshot())
   end)
+
+  -- ---- trust and talk ----
+
+  it("trusts by SSL_CERT_FILE, by thumbprints, or blindly when told to", function()
+    local function dry_run(env)
+      env.LUNALIFT_CA_FILE = env.LUNALIFT_CA_FILE or false
+      local ended <const> = lab:populate { words = { "--dry-run" }, env = env }
+      assert.equal(0, ended.code, ended.err)
+    end
+    dry_run { SSL_CERT_FILE = lab.site.ca_file }
+    dry_run {
+      LUNALIFT_VSPHERE_THUMBPRINT = lab.site.vcenter.thumbprint,
+      LUNALIFT_STORAGE_THUMBPRINT = lab.site.arrays[1].thumbprint,
+    }
+    dry_run { GOVMOMI_INSECURE = "true", STORAGE_SKIP_SSL_VERIFICATION = "true" }
+  end)
+
+  it("logs for debugging upon -v in klog's ways, and not upon -v=0", function()
+    for words, is_said in pairs { ["-v"] = true, ["-v=2"] = true, ["--v 2"] = true, ["-v=0"] = false } do
+      local list <const> = { "--dry-run" }
+      for word in words:gmatch "%S+" do
+        list[#list + 1] = word
+      end
+      local ended <const> = lab:populate { words = list }
+      assert.equal(0, ended.code, ended.err)
+      assert.equal(is_said, ended.err:find(" debug vsphere Login", 1, true) ~= nil, words)
+      lab:assert_no_secret(ended.err)
+    end
+  end)
 end)
