@@ -51,9 +51,18 @@ int fail_push(lua_State *L, const struct lift_error *err)
     return 2;
 }
 
+/* Whether the table on top has that field itself, a text. */
+static bool has_text(lua_State *L, const char *name)
+{
+    lua_pushstring(L, name);
+    bool has = lua_rawget(L, -2) == LUA_TSTRING;
+    lua_pop(L, 1);
+    return has;
+}
+
 void fail_of(lua_State *L)
 {
-    if (lua_istable(L, -1))
+    if (lua_istable(L, -1) && has_text(L, "kind") && has_text(L, "message"))
         return;
     struct lift_error err = {.code = LIFT_BUG};
     snprintf(err.text, sizeof err.text, "%s", luaL_tolstring(L, -1, NULL));

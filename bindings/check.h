@@ -13,7 +13,8 @@
 int fail_push(lua_State *L, const struct lift_error *err);
 /* Only the table, { kind, message, hint?, unanswered?, refused? }, to be decorated. */
 void fail_table(lua_State *L, const struct lift_error *err);
-/* The value on top, if it is no table (a text, a memory error), becomes a failure of kind bug. */
+/* The value on top, if it is no failure (a text, a memory error, any table), becomes one of kind
+ * bug. */
 void fail_of(lua_State *L);
 /* Raise a failure table: for what must end the script (cancelled, timeout, bug). */
 LIFT_NORETURN void fail_raise(lua_State *L, enum lift_code code, const char *fmt, ...)

@@ -27,13 +27,26 @@ describe("lunalift.task", function()
     local _, why <const> = task.spawn(function() error "oops" end):wait()
     assert.equal("bug", why.kind)
     assert.matches("oops", why.message)
+    for _, raised in ipairs { false, 12, print, {}, { kind = "busy" }, { kind = {}, message = "m" } } do
+      local _, also <const> = task.spawn(function() error(raised) end):wait()
+      assert.equal("bug", also.kind)
+      assert.equal(tostring(raised), also.message)
+    end
+    local _, none <const> = task.spawn(function() error(nil) end):wait()
+    assert.equal("nil", none.message)
+  end)
+
+  it("survives what cannot even be shown", function()
+    local odd <const> = setmetatable({}, { __tostring = function() error "not so" end })
+    local _, why <const> = task.spawn(function() error(odd) end):wait()
+    assert.equal("bug", why.kind)
   end)
 
   it("keeps what was raised when it is not to be written to", function()
-    local locked <const> = setmetatable({}, { __newindex = function() error "no" end })
+    local locked <const> = setmetatable({ kind = "busy", message = "no" }, { __newindex = function() error "no" end })
     local _, why <const> = task.spawn(function() error(locked) end):wait()
     assert.equal(locked, why)
-    assert.is_nil(next(locked))
+    assert.is_nil(rawget(locked, "traceback"))
   end)
 
   it("hands over as many results as a stack holds", function()
