@@ -285,7 +285,10 @@ local function result_of(job, why, left)
     result.text = ("dry run: %d effects, then their undo; nothing was changed"):format(job.effects)
   elseif result.ok then
     local work_s <const> = (job.facts.copy_seconds or 0) + (job.facts.proof_seconds or 0)
-    result.text = ("done in %.1f s, %.1f s of it overhead"):format(seconds, seconds - work_s)
+    result.text = ("done in %.1f s"):format(seconds)
+    if work_s < seconds then -- else an earlier run did some of it
+      result.text = result.text .. (", %.1f s of it overhead"):format(seconds - work_s)
+    end
   end
   return result
 end

@@ -67,7 +67,11 @@ return function(job)
     array = array.where,
     vcenter = vcenter.where,
   }
-  local earlier <const> = recovery.resume(job, volume, subject) -- its clone, if it can be gone on with
+  local earlier <const> = recovery.resume(job, volume, subject)
+  if earlier and earlier.done then
+    job:note(earlier.done)
+    return
+  end
   local naa = earlier and earlier.naa
 
   if not earlier then
@@ -109,4 +113,5 @@ return function(job)
   local proof <const> = evidence.prove(job, wrapper, ends, last)
   job:note { proof_seconds = timer.now() - copied_s }
   job:found(evidence.text(proof))
+  job:done { "naa", "bytes", "copy_seconds", "task", "offloaded", "offload_remark", "proof", "proof_seconds" }
 end

@@ -32,6 +32,7 @@ local CLOSE_WITHIN_S <const> = 15
 ---@field dry_run boolean
 ---@field promises lib.Promise[] open ones, oldest first
 ---@field facts table what the flow found, for the result and the receipt
+---@field achieved? table facts of what is done and proved
 ---@field undone string[] what settling put back, for people
 local Job <const> = {}
 Job.__index = Job
@@ -182,6 +183,7 @@ function Job:save()
     flow = self.name,
     task = self.task_id,
     subject = self.subject,
+    done = self.achieved,
     entries = self.promises,
   }
 end
@@ -230,7 +232,7 @@ end
 ---@param journal lib.JournalText
 function Job:take_over(journal)
   self.promises, self.has_journalled = journal.entries, true
-  self.subject, self.task_id = journal.subject, journal.task
+  self.subject, self.task_id, self.achieved = journal.subject, journal.task, journal.done
 end
 
 -- Who lost the journal settles nothing: the promises are another's now. What a later version promised is kept, with all before it.
@@ -250,6 +252,16 @@ end
 local function note(what, keep, ...)
   local noted <const>, why <const> = pcall(keep, ...)
   if not noted then log.warn("journal not written", { what = what, why = fail.text(why) }) end
+end
+
+--- What the flow is for is done and proved: should the process die from here on, the next run settles and does it no second time.
+---@param names string[] of the facts that tell of it; plain data
+function Job:done(names)
+  self.achieved = {}
+  for _, name in ipairs(names) do
+    self.achieved[name] = self.facts[name]
+  end
+  note("done", self.save, self)
 end
 
 -- Only files on a host stay behind: said, kept in the journal for the next run or reap, and no reason to call a copy unfinished.

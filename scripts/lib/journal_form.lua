@@ -13,6 +13,7 @@ local MOST_BYTES <const> = 64 << 10
 ---@field flow string
 ---@field task string of the clone
 ---@field subject? lib.Subject what the run is about
+---@field done? table facts of what was done and proved: only settling is left
 ---@field entries lib.Promise[]
 
 --- Raises before anything is kept when it is too large, or holds what JSON cannot say, secrets among it.
@@ -59,6 +60,9 @@ function M.decode(text, where)
     )
   end
   check_entries(journal.entries, where)
+  if journal.done ~= nil and type(journal.done) ~= "table" then
+    fail.raise("protocol", "the journal %s does not tell what is done", where)
+  end
   return journal
 end
 

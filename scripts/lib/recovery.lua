@@ -27,6 +27,7 @@ local USABLE <const> = { on = true, degraded = true }
 local MUST_AGREE <const> = { "claim", "vm", "vmdk", "lun", "host", "array", "vcenter" }
 
 ---@class lib.Earlier
+---@field done? table facts of a copy that is done and proved; else there is its clone:
 ---@field task_id string
 ---@field naa string
 ---@field began_s number
@@ -98,8 +99,19 @@ local function put_back(job)
   return undone
 end
 
---- Look into this claim's journal. Returns the clone of a dead run to go on with: its promises are ours then. Whatever else it left is put
---- back first: nil. Raises incomplete when that cannot be done.
+-- All was done and proved, but not all put back yet.
+local function finish(job, left, subject)
+  local undone <const> = put_back(job)
+  job.subject, job.achieved = subject, nil
+  job:found(
+    "its copy is done and proved; put back: %s",
+    #undone > 0 and table.concat(undone, ", ") or "nothing was there"
+  )
+  return { done = left.done }
+end
+
+--- Look into this claim's journal. Returns what a dead run did: a copy that is proved, or a clone to go on with, whose promises are ours
+--- then. Whatever else it left is put back first: nil. Raises incomplete when that cannot be done.
 ---@param job lib.Job
 ---@param volume lib.Volume
 ---@param subject lib.Subject
@@ -112,12 +124,14 @@ function M.resume(job, volume, subject)
   M.settle_others(job, volume.claim, subject)
   job.journal = journals.of(job, volume)
   local left <const> = job.journal:read()
-  if not left or #left.entries == 0 then
+  if not left or (#left.entries == 0 and not left.done) then
     job.subject = subject
     job:found "none"
     return nil
   end
   job:take_over(left)
+  if left.done and is_same(left.subject, subject) then return finish(job, left, subject) end
+  job.achieved = nil
   local earlier <const>, why_not <const> = adoptable(job, left, subject)
   if earlier then
     job.subject, job.task_id = subject, earlier.task_id
@@ -133,7 +147,7 @@ end
 
 -- ---- journals of others ----
 
-local KEPT <const> = { "journal", "subject", "promises", "has_journalled", "task_id", "undone" }
+local KEPT <const> = { "journal", "subject", "promises", "has_journalled", "task_id", "undone", "achieved" }
 
 --- Settle a dead run's journal through this job's peers, and let it go. The job's own promises wait meanwhile.
 ---@param job lib.Job

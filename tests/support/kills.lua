@@ -239,14 +239,14 @@ local function is_filled(bench) return fs.read(bench.claim.lun_path) == bench.so
 
 local OUTCOME <const> = {}
 
-function OUTCOME.populate(bench, killed_starts, starts, add)
+function OUTCOME.populate(bench, killed_starts, starts, found, add)
   if not is_filled(bench) then add "the LUN does not hold the source's bytes" end
-  if starts > 1 then add("%d clones were started by one run", starts) end
-  if starts == 1 then return killed_starts == 0 and "copied" or "put back, copied again" end
-  return killed_starts == 0 and "never copied" or "the clone was adopted"
+  if killed_starts + starts ~= 1 then add("%d clones were started by both runs", killed_starts + starts) end
+  if starts > 0 then return killed_starts == 0 and "copied" or "put back, copied again" end
+  return found:match "its copy is done and proved" and "the proved copy was kept" or "the clone was adopted"
 end
 
-function OUTCOME.reap(_, _, starts, add)
+function OUTCOME.reap(_, _, starts, _, add)
   if starts > 0 then add "reap started a clone" end
   return "put back"
 end
@@ -270,7 +270,8 @@ function Bench:run(case)
 
   local ended <const> = AGAIN[case.again](lab, point, again)
   if ended.code ~= 0 then add("%s ended with %s: %s", case.again, ended.code or ended.signal, ended.err) end
-  local outcome <const> = OUTCOME[case.again](self, count_starts(writes), count_starts(writes_since(lab, again)), add)
+  local starts <const> = count_starts(writes_since(lab, again))
+  local outcome <const> = OUTCOME[case.again](self, count_starts(writes), starts, ended.out, add)
   for _, difference in ipairs(differences(before, self:world())) do
     add("%s", difference)
   end

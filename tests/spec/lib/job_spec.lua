@@ -339,6 +339,20 @@ describe("a job", function()
       assert.same({ "journal cleared" }, fake_job.only(job.trace, "journal cleared"))
     end)
 
+    it("with what is done and proved in each journal from then on", function()
+      local job <const> = fake_job.new()
+      undoes "array.unmap"
+      job:run(function()
+        job:promise("array.unmap", {}, "")
+        job:note { bytes = 7, vm = "vm-1" }
+        job:done { "bytes" }
+      end)
+      assert.is_nil(job.journal.written[1].done)
+      assert.same({ bytes = 7 }, job.journal.written[2].done)
+      assert.same({ 3, { bytes = 7 } }, { #job.journal.written, job.journal.written[3].done })
+      assert.same({ "journal cleared" }, fake_job.only(job.trace, "journal cleared"))
+    end)
+
     it("no more once the journal is another's: neither acts nor settles", function()
       local job <const> = fake_job.new()
       local acted = 0

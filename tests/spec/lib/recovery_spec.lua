@@ -132,6 +132,32 @@ describe("recovery", function()
     assert.is_table(recovery.resume(job, VOLUME, subject))
   end)
 
+  describe("of a copy that is done and proved", function()
+    it("puts the rest back, and returns what is known of it", function()
+      local job <const> = make_job()
+      left, tasks.t = text(nil, STOP), running()
+      left.done = { bytes = 7 }
+      assert.same({ done = { bytes = 7 } }, recovery.resume(job, VOLUME, subject))
+      assert.same({ "clone.stop", "host.detach", "array.unmap" }, undone)
+      assert.matches("done and proved", job.current.found)
+      assert.is_nil(job.achieved)
+    end)
+
+    it("knows it still when all was put back but the journal", function()
+      left = text()
+      left.done, left.entries = { bytes = 7 }, {}
+      assert.same({ done = { bytes = 7 } }, recovery.resume(make_job(), VOLUME, subject))
+    end)
+
+    it("takes none of another disk for its own", function()
+      local job <const> = make_job()
+      left = text { vmdk = "[ds] other.vmdk" }
+      left.done = { bytes = 7 }
+      assert.is_nil(recovery.resume(job, VOLUME, subject))
+      assert.is_nil(job.achieved)
+    end)
+  end)
+
   describe("puts everything back, last first, and starts afresh under a new id, when", function()
     local function put_back(why)
       local job <const> = make_job()
