@@ -1,50 +1,19 @@
 --- SIGKILL before, during and after every effect of populate, settling's included; then a second run, or reap. The points come from the
 --- flow's own trace.
 local kills <const> = require "support.kills"
-local task <const> = require "lunalift.task"
 
-local LABS <const> = 3
-local AGAIN <const> = { "populate" }
-local DOES <const> = { populate = "is followed by a run that copies once and leaves nothing" }
-
--- Every case once, on whichever site is free. A site that was left dirty is replaced.
-local function run_all(benches, cases, results)
-  local next_case = 0
-  local workers <const> = {}
-  for i = 1, #benches do
-    workers[i] = function()
-      while next_case < #cases do
-        next_case = next_case + 1
-        local case <const> = cases[next_case]
-        local result <const> = benches[i]:run(case)
-        results[#results + 1] = result
-        if #result.problems > 0 then
-          benches[i]:close()
-          benches[i] = kills.open()
-        end
-      end
-    end
-  end
-  task.all(workers)
-end
-
-local function each(points)
-  local cases <const> = {}
-  for _, point in ipairs(points) do
-    for _, again in ipairs(AGAIN) do
-      cases[#cases + 1] = { point = point, again = again }
-    end
-  end
-  return cases
-end
+local LABS <const> = 2
+local DOES <const> = {
+  populate = "is followed by a run that copies once and leaves nothing",
+  reap = "is followed by reap, which leaves nothing",
+}
 
 -- An effect's requests are those that came between a kill before it and a kill before the next one.
 local function requests_of(effects, results, all_writes)
-  local before <const> = {}
+  local before <const>, points <const> = {}, {}
   for _, result in ipairs(results) do
     before[result.case.point.n] = result.writes
   end
-  local points <const> = {}
   for n, effect in ipairs(effects) do
     local seen <const>, writes <const> = {}, before[n + 1] or all_writes
     for i, entry in ipairs(writes) do
@@ -75,14 +44,15 @@ end
 describe("a populate that is killed", function()
   local benches <const>, results <const>, effects, points = {}, {}, nil, {}
 
-  local function add(list)
+  local function run(list)
     table.move(list, 1, #list, #points + 1, points)
-    return list
+    local found <const> = kills.run_all("file", benches, list)
+    table.move(found, 1, #found, #results + 1, results)
   end
 
   setup(function()
     for i = 1, LABS do
-      benches[i] = kills.open()
+      benches[i] = kills.open "file"
     end
     local before <const>, rest <const> = {}, {}
     local writes
@@ -91,49 +61,20 @@ describe("a populate that is killed", function()
       before[n] = { when = "before", n = n, name = effect.name }
       rest[n] = { when = "after", n = n, name = effect.name }
     end
-    run_all(benches, each(add(before)), results)
-
+    run(before)
     for _, point in ipairs(requests_of(effects, results, writes)) do
       rest[#rest + 1] = point
     end
     add_running(rest)
-    run_all(benches, each(add(rest)), results)
+    run(rest)
   end)
 
   teardown(function()
     for _, bench in ipairs(benches) do
       bench:close()
     end
-    local counts <const>, lines <const> = {}, {}
-    for _, result in ipairs(results) do
-      local outcome <const> = #result.problems > 0 and "FAILED" or result.outcome
-      local key <const> = ("killed %s, then %s: %s"):format(result.case.point.when, result.case.again, outcome)
-      counts[key] = (counts[key] or 0) + 1
-    end
-    for key, count in pairs(counts) do
-      lines[#lines + 1] = ("# %3d %s\n"):format(count, key)
-    end
-    table.sort(lines)
-    io.write(
-      ("# kill matrix: %d effects, %d points, %d cases\n"):format(#effects, #points, #results),
-      table.concat(lines)
-    )
+    kills.tell(("kill matrix: %d effects, %d points"):format(#effects, #points), results)
   end)
-
-  -- Fails with every case by its name, and what it left.
-  local function assert_good(when, again)
-    local count, failed <const> = 0, {}
-    for _, result in ipairs(results) do
-      if result.case.point.when == when and result.case.again == again then
-        count = count + 1
-        if #result.problems > 0 then
-          failed[#failed + 1] = kills.name(result.case) .. ":\n    " .. table.concat(result.problems, "\n    ")
-        end
-      end
-    end
-    assert.is_true(count > 0, "no case")
-    assert(#failed == 0, table.concat(failed, "\n"))
-  end
 
   it("is killed before, during and after every effect that it tells of", function()
     local seen <const> = {}
@@ -149,8 +90,8 @@ describe("a populate that is killed", function()
   end)
 
   for _, when in ipairs { "before", "during", "after", "between" } do
-    for _, again in ipairs(AGAIN) do
-      it(("%s its effects %s"):format(when, DOES[again]), function() assert_good(when, again) end)
+    for _, again in ipairs(kills.AGAIN) do
+      it(("%s its effects %s"):format(when, DOES[again]), function() kills.assert_good(results, when, again) end)
     end
   end
 end)

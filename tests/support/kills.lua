@@ -6,16 +6,36 @@ local http <const> = require "lunalift.http"
 local json <const> = require "lunalift.json"
 local labs <const> = require "support.lab"
 local secret <const> = require "lunalift.secret"
+local task <const> = require "lunalift.task"
 
-local M <const> = {}
+local M <const> = { AGAIN = { "populate" } }
 
 local CLAIM <const>, FOREIGN_CLAIM <const> = "vm-58-disk-1", "vm-57-disk-1"
 local WITHIN_S <const> = 30
 local OTHER_BYTES <const> = 9 -- seed of what the target holds before
+-- What others made: for the workers, who see the claim's LUN as well, and by another host's populator.
 local FOREIGN <const> = {
-  { name = "k8s-workers", os_type = "linux", initiator = "iqn.2004-10.com.ubuntu:worker-1" },
-  { name = "xcopy-hostsystem-host-99-iscsi", os_type = "vmware", initiator = "iqn.1998-01.com.vmware:esx-99:1:64" },
+  {
+    name = "k8s-workers",
+    os_type = "linux",
+    initiator = "iqn.2004-10.com.ubuntu:worker-1",
+    sees = { CLAIM, FOREIGN_CLAIM },
+  },
+  {
+    name = "xcopy-hostsystem-host-99-iscsi",
+    os_type = "vmware",
+    initiator = "iqn.1998-01.com.vmware:esx-99:1:64",
+    sees = {},
+  },
 }
+local SHARED <const> = {
+  name = "xcopy-hostsystem-host-21-iscsi",
+  os_type = "vmware",
+  initiator = "iqn.1998-01.com.vmware:esx-01.lab.example:1234:64",
+  sees = { FOREIGN_CLAIM },
+}
+local LEASES <const> = "/apis/coordination.k8s.io/v1/namespaces"
+local MARK <const> = "lunalift.io/journal"
 
 ---@class kills.Point
 ---@field when "before"|"during"|"after"|"between" the last: after it, while nothing is changed
@@ -34,8 +54,14 @@ local FOREIGN <const> = {
 ---@field outcome string
 ---@field problems string[]
 
+---@class kills.Home where the journal is, and how the programs are told
+---@field flags table<string, string> of populate
+---@field env table<string, string>
+---@field reap string[] further words
+
 ---@class kills.Bench one lab; cases run on it one after the other
 ---@field lab lab.Lab
+---@field home kills.Home
 local Bench <const> = {}
 Bench.__index = Bench
 
@@ -47,8 +73,24 @@ local function lun_path_of(lab, naa)
   end
 end
 
--- Groups and maps that others made: of the workers, who see the claim's LUN as well, and of another host's populator.
-local function add_foreign(lab)
+local function make_group(lab, array, group)
+  local svm <const> = { name = lab.site.arrays[1].svm }
+  local body <const> = {
+    name = group.name,
+    protocol = "iscsi",
+    os_type = group.os_type,
+    svm = svm,
+    initiators = json.array { { name = group.initiator } },
+  }
+  assert(array:post("/api/protocols/san/igroups", { json = body }))
+  for _, name in ipairs(group.sees) do
+    local lun <const> = { name = lun_path_of(lab, lab:claim(name).naa) }
+    local map <const> = { svm = svm, igroup = { name = group.name }, lun = lun }
+    assert(array:post("/api/protocols/san/lun-maps", { json = map }))
+  end
+end
+
+local function add_foreign(lab, groups)
   local about <const> = lab.site.arrays[1]
   local array <const> = http.client {
     base = "https://" .. about.host,
@@ -56,30 +98,40 @@ local function add_foreign(lab)
     password = secret.new(about.password),
     tls = { ca_file = lab.site.ca_file },
   }
-  local svm <const> = { name = about.svm }
-  for _, group in ipairs(FOREIGN) do
-    local body <const> = {
-      name = group.name,
-      protocol = "iscsi",
-      os_type = group.os_type,
-      svm = svm,
-      initiators = json.array { { name = group.initiator } },
-    }
-    assert(array:post("/api/protocols/san/igroups", { json = body }))
-  end
-  for _, name in ipairs { CLAIM, FOREIGN_CLAIM } do
-    local lun <const> = { name = lun_path_of(lab, lab:claim(name).naa) }
-    local body <const> = { svm = svm, igroup = { name = FOREIGN[1].name }, lun = lun }
-    assert(array:post("/api/protocols/san/lun-maps", { json = body }))
+  for _, group in ipairs(groups) do
+    make_group(lab, array, group)
   end
 end
 
+local HOMES <const> = {}
+
+function HOMES.file() return { flags = {}, env = {}, reap = {} } end
+
+-- With the rights that forklift gives a populator.
+function HOMES.lease(lab)
+  return {
+    flags = { journal = "lease" },
+    env = { KUBECONFIG = lab.site.kube.populator_kubeconfig, HOSTNAME = "populate-1" },
+    reap = { "--journal=lease", "--namespace=" .. lab:claim(CLAIM).namespace },
+  }
+end
+
+---@param home "file"|"lease" the latter on a site whose host serves another populator, too, in a group of our name
 ---@return kills.Bench
-function M.open()
+function M.open(home)
   local lab <const> = labs.start({ esxi = { rescan_s = 0 } }, labs.QUICK_BIN)
-  add_foreign(lab)
-  local self <const> = setmetatable({ lab = lab, claim = lab:claim(CLAIM), foreign = lab:claim(FOREIGN_CLAIM) }, Bench)
-  self.source = assert(fs.read(lab:source_of(self.claim)))
+  add_foreign(lab, FOREIGN)
+  local self <const> = setmetatable({
+    lab = lab,
+    home = HOMES[home](lab),
+    claim = lab:claim(CLAIM),
+    foreign = lab:claim(FOREIGN_CLAIM),
+    source = assert(fs.read(lab:source_of(lab:claim(CLAIM)))),
+  }, Bench)
+  if home == "lease" then
+    add_foreign(lab, { SHARED })
+    self:trace() -- the Lease is there from now on, and the host knows the other's device
+  end
   return self
 end
 
@@ -105,6 +157,11 @@ local function add_all(world, what, list)
   end
 end
 
+-- A Lease is its claim's to delete: what matters is whether it holds anything.
+local function held_by(lease)
+  return { journal = (lease.metadata.annotations or {})[MARK], finalizers = lease.metadata.finalizers }
+end
+
 function Bench:world()
   local found <const>, world <const> = self.lab:snapshot(), {}
   add_all(world, "igroup", found.ontap.igroups)
@@ -116,7 +173,9 @@ function Bench:world()
   end
   add_all(world, "session", found.sessions)
   for path, list in pairs(found.cluster) do
-    add_all(world, path, list)
+    for _, object in ipairs(list) do
+      world[("%s/%s"):format(path, object.metadata.name)] = describe(path:find "leases$" and held_by(object) or object)
+    end
   end
   for file in found.files:gmatch "[^\n]+" do
     world["file " .. file] = "there"
@@ -161,12 +220,23 @@ end
 
 -- ---- the trace ----
 
+---@param options? { words: string[]?, crash: string? }
+---@return Process
+function Bench:start(options)
+  local home <const>, env <const> = self.home, {}
+  for name, value in pairs(home.env) do
+    env[name] = value
+  end
+  env.LUNALIFT_TEST_CRASH = options and options.crash
+  return self.lab:start_populate { claim = CLAIM, flags = home.flags, env = env, words = options and options.words }
+end
+
 --- A run to its end: its effects, those of settling included, as it tells them, and its writing requests.
 ---@return { number: integer, name: string }[] effects
 ---@return lab.Request[] writes
 function Bench:trace()
   local mark <const> = self.lab:mark()
-  local ended <const> = self.lab:populate { claim = CLAIM, words = { "--output=json" } }
+  local ended <const> = self:start({ words = { "--output=json" } }):wait()
   assert(ended.code == 0, ended.out .. ended.err)
   local effects <const> = {}
   for line in ended.out:gmatch "[^\n]+" do
@@ -188,40 +258,38 @@ end
 
 local HOW <const> = {}
 
-local function by_itself(lab, point)
-  return lab:populate { claim = CLAIM, env = { LUNALIFT_TEST_CRASH = ("%s:%d"):format(point.when, point.n) } }
-end
+local function by_itself(bench, point) return bench:start({ crash = ("%s:%d"):format(point.when, point.n) }):wait() end
 HOW.before, HOW.after = by_itself, by_itself
 
-local function kill_at_request(lab, mark, holds)
-  local run <const> = lab:start_populate { claim = CLAIM }
-  wait_for_request(lab, mark, holds)
+local function kill_at_request(bench, mark, holds)
+  local run <const> = bench:start()
+  wait_for_request(bench.lab, mark, holds)
   run:kill "KILL"
   return run:wait()
 end
 
 -- The peer has acted, and its answer is held back.
-function HOW.during(lab, point, mark)
+function HOW.during(bench, point, mark)
   local request <const> = point.request
   local held <const> = "delay_after:" .. 2 * WITHIN_S
-  lab:faults {
+  bench.lab:faults {
     { service = request.service, match = { effect = "true" }, after = request.earlier, action = held },
   }
-  return kill_at_request(lab, mark, function(entry) return entry.fault == held and entry.acted end)
+  return kill_at_request(bench, mark, function(entry) return entry.fault == held and entry.acted end)
 end
 
 local function asks_for_state(entry) return entry.target == "vmkfstools.taskGet" and entry.acted end
 
 -- The clone is followed.
-function HOW.between(lab, _, mark) return kill_at_request(lab, mark, asks_for_state) end
+function HOW.between(bench, _, mark) return kill_at_request(bench, mark, asks_for_state) end
 
 -- ---- what comes after ----
 
 local AGAIN <const> = {}
 
 -- A clone that stands still goes on once it is looked at.
-function AGAIN.populate(lab, point, mark)
-  local run <const> = lab:start_populate { claim = CLAIM }
+function AGAIN.populate(bench, point, mark)
+  local lab <const>, run <const> = bench.lab, bench:start()
   if point.is_running then
     local seen <const>, why <const> = pcall(wait_for_request, lab, mark, asks_for_state)
     lab:host("vmkfstools", {})
@@ -233,22 +301,45 @@ function AGAIN.populate(lab, point, mark)
   return run:wait()
 end
 
-function AGAIN.reap(lab) return lab:populate { argv = { "reap", "--apply" } } end
+function AGAIN.reap(bench)
+  local words <const> = table.move(bench.home.reap, 1, #bench.home.reap, 3, { "reap", "--apply" })
+  return bench.lab:populate { argv = words, env = bench.home.env }
+end
 
 local function is_filled(bench) return fs.read(bench.claim.lun_path) == bench.source end
 
-local OUTCOME <const> = {}
-
-function OUTCOME.populate(bench, killed_starts, starts, found, add)
-  if not is_filled(bench) then add "the LUN does not hold the source's bytes" end
-  if killed_starts + starts ~= 1 then add("%d clones were started by both runs", killed_starts + starts) end
-  if starts > 0 then return killed_starts == 0 and "copied" or "put back, copied again" end
-  return found:match "its copy is done and proved" and "the proved copy was kept" or "the clone was adopted"
+-- As if the dead run had been silent for long: its Lease, if it has one. Is there a journal?
+function Bench:bury()
+  local claim <const>, lab <const> = self.claim, self.lab
+  if not self.home.flags.journal then
+    return fs.stat(("%s/state/lunalift/%s.json"):format(lab.dir, claim.uid)) ~= nil
+  end
+  local path <const> = ("%s/%s/leases/lunalift-%s"):format(LEASES, claim.namespace, claim.uid)
+  local lease <const> = assert(lab.kube:get(path))
+  lease.spec.renewTime = "2020-01-01T00:00:00.000000Z"
+  assert(lab.kube:update(path, lease))
+  return (lease.metadata.annotations or {})[MARK] ~= nil
 end
 
-function OUTCOME.reap(_, _, starts, _, add)
-  if starts > 0 then add "reap started a clone" end
-  return "put back"
+local OUTCOME <const> = {}
+
+-- Copied once by both, unless the first was through with everything and nobody learnt of it.
+function OUTCOME.populate(bench, run, add)
+  if not is_filled(bench) then add "the LUN does not hold the source's bytes" end
+  local starts <const> = run.killed_starts + run.starts
+  if run.killed_starts == 1 and not run.knows then
+    if starts ~= 2 then add("%d clones were started", starts) end
+    return "nothing was left but the word of it; copied again"
+  end
+  if starts ~= 1 then add("%d clones were started", starts) end
+  if run.starts == 1 then return "copied" end
+  return run.out:match "its copy is done and proved" and "the proved copy was kept" or "the clone was adopted"
+end
+
+function OUTCOME.reap(bench, run, add)
+  if run.starts > 0 then add "reap started a clone" end
+  if not run.knows then return "nothing was left" end
+  return is_filled(bench) and "put back after the copy" or "put back"
 end
 
 ---@param case kills.Case
@@ -260,30 +351,97 @@ function Bench:run(case)
   lab:host("vmkfstools", point.is_running and { hang_at = 50 } or {})
   local before <const>, mark <const> = self:world(), lab:mark()
 
-  local killed <const> = HOW[point.when](lab, point, mark)
+  local killed <const> = HOW[point.when](self, point, mark)
   if killed.signal ~= 9 then
     add("it was not killed, but ended with %s: %s", killed.code or killed.signal, killed.err)
   end
   lab:faults {}
   assert(lab.control:post "/sessions/expire") -- vCenter ends the logins of the dead
   local writes <const>, again <const> = writes_since(lab, mark), lab:mark()
+  local knows <const> = self:bury()
 
-  local ended <const> = AGAIN[case.again](lab, point, again)
+  local ended <const> = AGAIN[case.again](self, point, again)
   if ended.code ~= 0 then add("%s ended with %s: %s", case.again, ended.code or ended.signal, ended.err) end
   local starts <const> = count_starts(writes_since(lab, again))
-  local outcome <const> = OUTCOME[case.again](self, count_starts(writes), starts, ended.out, add)
+  local run <const> = { killed_starts = count_starts(writes), starts = starts, out = ended.out, knows = knows }
+  local outcome <const> = OUTCOME[case.again](self, run, add)
   for _, difference in ipairs(differences(before, self:world())) do
     add("%s", difference)
   end
   return { case = case, writes = writes, outcome = outcome, problems = problems }
 end
 
----@param case kills.Case
----@return string
-function M.name(case)
+-- ---- many kills ----
+
+--- Every case once, on whichever site is free. A site that was left dirty is replaced.
+---@param home "file"|"lease"
+---@param benches kills.Bench[]
+---@param points kills.Point[]
+---@return kills.Result[]
+function M.run_all(home, benches, points)
+  local cases <const>, results <const>, workers <const>, taken = {}, {}, {}, 0
+  for _, point in ipairs(points) do
+    for _, again in ipairs(M.AGAIN) do
+      cases[#cases + 1] = { point = point, again = again }
+    end
+  end
+  local function work(i)
+    while taken < #cases do
+      taken = taken + 1
+      local result <const> = benches[i]:run(cases[taken])
+      results[#results + 1] = result
+      if #result.problems > 0 then
+        benches[i]:close()
+        benches[i] = M.open(home)
+      end
+    end
+  end
+  for i = 1, #benches do
+    workers[i] = function() work(i) end
+  end
+  task.all(workers)
+  return results
+end
+
+local function name_of(case)
   local point <const> = case.point
   local state <const> = point.is_running and ", its clone running" or ""
-  return ("killed %s effect %d, %s%s; then %s"):format(point.when, point.n, point.name, state, case.again)
+  return ("killed %s %d, %s%s; then %s"):format(point.when, point.n, point.name, state, case.again)
+end
+
+--- Fails with every case by its name, and what it left.
+---@param results kills.Result[]
+---@param when string
+---@param again string
+function M.assert_good(results, when, again)
+  local count, failed = 0, {}
+  for _, result in ipairs(results) do
+    if result.case.point.when == when and result.case.again == again then
+      count = count + 1
+      if #result.problems > 0 then
+        failed[#failed + 1] = name_of(result.case) .. ":\n    " .. table.concat(result.problems, "\n    ")
+      end
+    end
+  end
+  assert(count > 0, "no case")
+  assert(#failed == 0, table.concat(failed, "\n"))
+end
+
+--- The outcomes by kind, as TAP's diagnostics.
+---@param title string
+---@param results kills.Result[]
+function M.tell(title, results)
+  local counts <const>, lines <const> = {}, {}
+  for _, result in ipairs(results) do
+    local outcome <const> = #result.problems > 0 and "FAILED" or result.outcome
+    local key <const> = ("killed %s, then %s: %s"):format(result.case.point.when, result.case.again, outcome)
+    counts[key] = (counts[key] or 0) + 1
+  end
+  for key, count in pairs(counts) do
+    lines[#lines + 1] = ("#   %s: %d\n"):format(key, count)
+  end
+  table.sort(lines)
+  io.write(("# %s, %d cases\n"):format(title, #results), table.concat(lines))
 end
 
 return M
