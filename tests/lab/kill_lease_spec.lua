@@ -1,5 +1,5 @@
---- SIGKILL at every writing request of populate, those that keep its journal in a Lease included: acted on, not yet answered. It happens on a
---- site where another populator uses the same host, through a group of our name. Then a second run, or reap.
+--- SIGKILL at every writing request of populate, those that keep its journal in a Lease included: acted on, not yet answered. On a site
+--- where another populator uses the same host, through a group of our name. Then a second run, or reap.
 local kills <const> = require "support.kills"
 
 local LABS <const> = 2
