@@ -63,6 +63,22 @@ static int journal_make_folder(lua_State *L)
     return 0;
 }
 
+static int journal_list(lua_State *L)
+{
+    const char *folder = luaL_checkstring(L, 1);
+    struct lift_buf *names = buf_push(L);
+    struct lift_error err = {0};
+    if (!lift_journal_list(folder, names, &err))
+        return fail_push(L, &err);
+    lua_newtable(L);
+    lua_Integer count = 0;
+    for (size_t at = 0; at < names->length; at += strlen(names->data + at) + 1) {
+        lua_pushstring(L, names->data + at);
+        lua_rawseti(L, -2, ++count);
+    }
+    return 1;
+}
+
 static int journal_lock(lua_State *L)
 {
     const char *path = luaL_checkstring(L, 1);
@@ -80,6 +96,7 @@ int open_journal(lua_State *L)
                                          {"read", journal_read},
                                          {"remove", journal_remove},
                                          {"lock", journal_lock},
+                                         {"list", journal_list},
                                          {"make_folder", journal_make_folder},
                                          {NULL, NULL}};
     static const luaL_Reg methods[] = {{"close", lock_close}, {NULL, NULL}};

@@ -1,5 +1,6 @@
 #include "journal.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -150,6 +151,26 @@ bool lift_journal_remove(const char *path, struct lift_error *err)
     if (unlink(path) < 0)
         return errno == ENOENT || refused(err, "remove", path);
     return sync_folder(path) || refused(err, "remove", path);
+}
+
+static bool ends_with(const char *name, const char *end)
+{
+    size_t length = strlen(name), tail = strlen(end);
+    return length > tail && strcmp(name + length - tail, end) == 0;
+}
+
+bool lift_journal_list(const char *folder, struct lift_buf *names, struct lift_error *err)
+{
+    lift_buf_clear(names);
+    DIR *dir = opendir(folder);
+    if (dir == NULL)
+        return errno == ENOENT || refused(err, "look for", folder);
+    bool well = true;
+    for (struct dirent *entry; well && (entry = readdir(dir)) != NULL;)
+        if (ends_with(entry->d_name, ".json") && !ends_with(entry->d_name, ".receipt.json"))
+            well = lift_buf_add(names, entry->d_name, strlen(entry->d_name) + 1);
+    closedir(dir);
+    return well || lift_fail(err, LIFT_NO_SPACE, "the folder %s has too many journals", folder);
 }
 
 void lift_journal_make_folder(const char *path)

@@ -20,6 +20,11 @@ LIFT_NODISCARD bool lift_journal_remove(const char *path,
  * chose.  What cannot be made is told by the write or lock that follows. */
 void lift_journal_make_folder(const char *path);
 
+/* Names of the journals in a folder, each with its NUL, unsorted; none when there is no such
+ * folder. */
+LIFT_NODISCARD bool lift_journal_list(const char *folder, struct lift_buf *names,
+                                      struct lift_error *err);
+
 /*
  * Only one process at a time: an advisory lock on `path`.lock, held until the returned fd is
  * closed.  -1 and LIFT_BUSY, naming the holder's pid, when another has it.

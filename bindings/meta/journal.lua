@@ -18,6 +18,10 @@ function journal.read(path) end
 function journal.remove(path) end
 --- Make the folders that the file lies in, for this user alone, where they are missing.
 function journal.make_folder(path) end
+--- Names of the journals in a folder: files that end with .json and are no receipts. Unsorted; empty when there is no such folder.
+---@return string[]? names
+---@return Fail? why
+function journal.list(folder) end
 --- Held until the returned value is closed; nil and a busy failure, naming the holder, when another process has it.
 ---@return JournalLock? lock
 ---@return Fail? why

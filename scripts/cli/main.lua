@@ -13,6 +13,7 @@ M.VERSION = "1.0.0"
 
 local COMMANDS <const> = {
   { "populate", "fill a volume from a VMDK inside the storage array (also: any first argument that is a flag)" },
+  { "reap", "list what dead runs left, and put it back: reap [--scan] [--apply]" },
   { "flow", "list, show or check the flows: flow list | flow show NAME | flow check FILE" },
   { "lab", "a simulated site on loopback: lab --dir DIR" },
   { "version", "what this is" },

@@ -148,9 +148,12 @@ local function is_given(value)
   return value ~= nil and value ~= ""
 end
 
-local function check_mandatory(values)
+--- Raises config, naming everything that is missing.
+---@param values table
+---@param mandatory string[]
+function M.check_mandatory(values, mandatory)
   local missing <const> = {}
-  for _, name in ipairs(MANDATORY) do
+  for _, name in ipairs(mandatory) do
     if not is_given(values[name]) then missing[#missing + 1] = "--" .. name end
   end
   if #missing > 0 then
@@ -189,7 +192,8 @@ local function vendor_options(vendor)
   return values
 end
 
-local function site_conf(values)
+---@return lib.SiteConf
+function M.site_conf(values)
   local array <const> = vendor_options(values["storage-vendor-product"])
   array.vendor = values["storage-vendor-product"]
   array.hostname = values["storage-hostname"]
@@ -254,7 +258,7 @@ local function title(values)
 end
 
 -- SIGTERM and SIGINT end the flow at its next wait; what it promised is settled then.
-local function cancel_on_signal(job)
+function M.cancel_on_signal(job)
   while true do
     local name <const> = task.signal()
     if name ~= "USR1" then job:cancel(("stopped by SIG%s"):format(name)) end
@@ -286,7 +290,7 @@ local function result_of(job, why, left)
   elseif result.ok then
     local work_s <const> = (job.facts.copy_seconds or 0) + (job.facts.proof_seconds or 0)
     result.text = ("done in %.1f s"):format(seconds)
-    if work_s < seconds then -- else an earlier run did some of it
+    if work_s <= seconds then -- else an earlier run did some of it
       result.text = result.text .. (", %.1f s of it overhead"):format(seconds - work_s)
     end
   end
@@ -319,20 +323,20 @@ function M.run(args)
   end
   if values.version then return require("cli.main").main { "version" } end
   if #rest > 0 then refuse_word(rest[1]) end
-  check_mandatory(values)
+  M.check_mandatory(values, MANDATORY)
   local request <const> = request_of(values)
   arrays.check_name(values["storage-vendor-product"])
 
   local job <const> = jobs.new {
     name = "populate",
     request = request,
-    site = site.new(site_conf(values)),
+    site = site.new(M.site_conf(values)),
     report = report.new(values.quiet and "quiet" or values.output),
     dry_run = values["dry-run"],
   }
   job.version, job.vendor = require("cli.main").VERSION, values["storage-vendor-product"]
   job.report:title(title(values))
-  task.spawn(cancel_on_signal, job)
+  task.spawn(M.cancel_on_signal, job)
   local why <const>, left <const> = job:run(require "flows.populate")
   if job.dry_run then print_promises(job) end
   if why and why.traceback and why.kind == "bug" then log.error(why.traceback) end

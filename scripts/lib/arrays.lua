@@ -132,6 +132,15 @@ end
 
 function Array:targets() return self:read "targets" end
 function Array:maps_of(lun) return self:read("maps_of", lun) end
+function Array:luns_of(host) return self:read("luns_of", host) end
+
+--- Does the vendor have this optional function?
+---@param name string
+---@return boolean
+function Array:offers(name)
+  return self.job:read("array." .. name, function() return self.inside:call("has", name) end)
+end
+
 function Array:find_host(initiators, name) return self:read("find_host", initiators, name) end
 
 --- The host object through which these initiators see LUNs: found, or promised and made.

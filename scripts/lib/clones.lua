@@ -115,6 +115,7 @@ local function read_state(state)
     offloaded = state.xcopyUsed,
     clone_write_ops = state.cloneWriteOps,
     failed_clone_ops = state.failedCloneOps,
+    updated_at = state.updatedAt,
   }
 end
 

@@ -147,6 +147,20 @@ function Host:device(naa)
   end) or nil
 end
 
+--- Devices that were switched off and are remembered so.
+---@return string[] naas
+function Host:detached()
+  local rows <const> = self.job:read(
+    "detached devices",
+    function() return self:esxcli("storage core device detached list", {}) end
+  )
+  local naas <const> = {}
+  for i, row in ipairs(rows) do
+    naas[i] = row.DeviceUID
+  end
+  return naas
+end
+
 -- An esxcli command that may be repeated: its effect is a state, not an event.
 function Host:set_state(name, target, command, args)
   return self.job:effect(name, ("%s on %s"):format(target, self.name), function()

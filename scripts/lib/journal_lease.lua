@@ -28,6 +28,7 @@ local Lease <const> = {}
 Lease.__index = Lease
 
 local function leases_of(namespace)
+  if not namespace then return "/apis/coordination.k8s.io/v1/leases" end
   return ("/apis/coordination.k8s.io/v1/namespaces/%s/leases"):format(codec.percent(namespace))
 end
 
@@ -299,13 +300,16 @@ end
 
 -- ---- those of others ----
 
---- The Leases of a namespace that hold a journal.
+--- The Leases that hold a journal.
 ---@param job lib.Job
----@param namespace string
+---@param namespace? string nil: all
 ---@return { name: string, holder: string, is_dead: boolean, age_s: number?, has_claim: boolean, lease: table }[]
 function M.list(job, namespace)
   local path <const> = leases_of(namespace) .. "?labelSelector=" .. codec.percent(M.MARK)
-  local answer <const> = job:read("journals in " .. namespace, function() return job.site:kube():get(path) end)
+  local answer <const> = job:read(
+    "journals in " .. (namespace or "all namespaces"),
+    function() return job.site:kube():get(path) end
+  )
   local found <const> = {}
   for _, lease in ipairs(answer.items or {}) do
     if (lease.metadata.annotations or {})[M.MARK] then

@@ -93,8 +93,8 @@ end
 
 -- ---- finding ----
 
---- Morefs of that name: for users who give a name instead of vm-123.
-local function find_by_name(self, kind, name)
+-- All objects of a kind, with their names.
+local function all_of(self, kind)
   local view <const> = self:ask("CreateContainerView", "viewManager", {
     { "container", self.content.rootFolder },
     { "type", kind },
@@ -106,8 +106,13 @@ local function find_by_name(self, kind, name)
     props = { [kind] = { "name" } },
   })
   self.session:call("DestroyView", view, {})
+  return found
+end
+
+-- Morefs of that name: for users who give a name instead of vm-123.
+local function find_by_name(self, kind, name)
   local refs <const> = {}
-  for _, object in ipairs(found) do
+  for _, object in ipairs(all_of(self, kind)) do
     if object.props.name == name then refs[#refs + 1] = object.ref end
   end
   return refs
@@ -253,6 +258,16 @@ function Vcenter:host(vm, text)
     error(fail.hint(why, "connect it again in vCenter, or name a host that sees its disks with --migration-host"))
   end
   return self:host_again(ref)
+end
+
+--- Every host there is.
+---@return { ref: Moref, name: string }[]
+function Vcenter:all_hosts()
+  local all <const> = {}
+  for i, object in ipairs(all_of(self, "HostSystem")) do
+    all[i] = { ref = object.ref, name = object.props.name }
+  end
+  return all
 end
 
 --- The host of a moref, such as a promise keeps; read once a job.

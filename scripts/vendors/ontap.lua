@@ -399,6 +399,18 @@ function Svm:maps_of(lun)
   return hosts
 end
 
+--- What the host sees now; each LUN is fit for `unmap`.
+---@return lib.Lun[]
+function Svm:luns_of(host)
+  local luns <const> = {}
+  for _, map in ipairs(self:list(MAPS, { ["igroup.uuid"] = host.id, fields = "lun,igroup" })) do
+    local record <const> =
+      list.find(self:list(LUNS, { uuid = map.lun.uuid, fields = LUN_FIELDS }), "uuid", map.lun.uuid)
+    if record then luns[#luns + 1] = lun_from(self, record) end
+  end
+  return luns
+end
+
 local function unmappable(self, why, lun, host, maps)
   if why.code == GROUP_ELSEWHERE or why.kind == "not_found" and why.at == "igroup.uuid" then
     return fail.hint(fail.wrap(why, "igroup %s is not in SVM %s", host.name, self.svm.name), ASK_SVM)

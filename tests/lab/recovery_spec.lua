@@ -113,6 +113,102 @@ describe("after a run that was killed", function()
     assert_done(first:wait())
   end)
 
+  describe("lunalift reap", function()
+    local function reap(...)
+      local ended <const> = lab:run { "reap", "-o", "json", ... }
+      return ended.code, ended.out ~= "" and json.decode(ended.out) or ended.err
+    end
+
+    it("lists what is left without touching it, then puts it back and stops the writer", function()
+      killed()
+      local code, found = reap("--journal", "file:" .. journal)
+      assert.equal(5, code)
+      assert.same({ "journal", "dead", "left" }, { found.items[1].kind, found.items[1].state, found.items[1].outcome })
+      assert.matches("the clone to %S+ on %S+ runs; device %S+ is on", found.items[1].about)
+      assert.equal(1, #lab:host_state(HOST).writers)
+
+      code, found = reap("--apply", "--journal", "file:" .. journal)
+      assert.equal(0, code, json.encode(found))
+      assert.equal("settled", found.items[1].outcome)
+      assert.equal("", lab:leftovers(pvc))
+      assert.is_nil(fs.stat(journal))
+      assert.equal(0, (reap("--journal", "file:" .. journal)))
+    end)
+
+    it("finds the journals of this user's folder by itself, and tells them in a table", function()
+      lab:populate(pvc, {}, { LUNALIFT_TEST_CRASH = "after:2" }):wait()
+      local listed = lab:run { "reap" }
+      assert.equal(5, listed.code, listed.err)
+      assert.matches("WHAT +WHERE", listed.out)
+      assert.is_truthy(listed.out:find(pvc.uid .. ".json", 1, true))
+      assert.matches("json +dead +left", listed.out)
+      listed = lab:run { "reap", "--apply" }
+      assert.equal(0, listed.code, listed.out .. listed.err)
+      assert.equal("", lab:leftovers(pvc))
+      assert.equal("nothing is left\n", lab:run({ "reap" }).out)
+    end)
+
+    it("touches nothing of a run that lives", function()
+      lab:vmkfstools(HOST, SLOW)
+      local run <const> = lab:populate(pvc, { "--journal=file:" .. journal })
+      lab:wait_for_writer(HOST)
+      local code <const>, found <const> = reap("--apply", "--journal", "file:" .. journal)
+      assert.equal(0, code)
+      assert.same({ "live", "kept" }, { found.items[1].state, found.items[1].outcome })
+      lab:vmkfstools(HOST, FAST)
+      assert_done(run:wait())
+    end)
+
+    it("touches nothing of another array", function()
+      lab:populate(pvc, { "--journal=file:" .. journal }, { LUNALIFT_TEST_CRASH = "after:2" }):wait()
+      local text <const> = fs.read(journal)
+      fs.write(journal, (text:gsub('"array":"[^"]*"', '"array":"other.example"')))
+      local code, found = reap("--apply", "--journal", "file:" .. journal)
+      assert.equal(5, code)
+      assert.matches("it is of array other.example", found.items[1].why)
+      assert.not_equal("", lab:leftovers(pvc))
+
+      -- The journal is lost, too: what bears our marks is found on the array.
+      assert(fs.remove(journal))
+      code, found = reap "--scan"
+      assert.equal(5, code, json.encode(found))
+      local kinds <const> = {}
+      for _, item in ipairs(found.items) do
+        kinds[item.kind] = item
+      end
+      assert.matches(pvc.naa, kinds.map.about, 1, true)
+      assert.matches("xcopy%-hostsystem%-host%-21", kinds["host object"].about)
+      assert.not_equal("", lab:leftovers(pvc))
+      code, found = reap("--scan", "--apply")
+      assert.equal(0, code, json.encode(found))
+      assert.equal("", lab:leftovers(pvc))
+      assert.equal(0, (reap "--scan"))
+    end)
+
+    it("scans, and touches nothing to which a clone writes", function()
+      killed()
+      assert(fs.remove(journal))
+      local code, found = reap("--scan", "--apply")
+      assert.equal(5, code, json.encode(found))
+      for _, item in ipairs(found.items) do
+        assert.equal("kept", item.outcome, item.about)
+      end
+      assert.equal(1, #lab:host_state(HOST).writers)
+      lab:vmkfstools(HOST, FAST)
+      lab:wait_for_no_writer(HOST)
+      code, found = reap("--scan", "--apply")
+      assert.equal(5, code)
+      local outcomes <const> = {}
+      for _, item in ipairs(found.items) do
+        outcomes[item.kind] = item.outcome
+      end
+      -- the task has ended lately: somebody may still ask for its result
+      assert.same({ task = "kept", map = "settled", ["host object"] = "settled" }, outcomes)
+      lab:forget_tasks()
+      assert.equal("", lab:leftovers(pvc))
+    end)
+  end)
+
   describe("with its journal in a Lease, under the rights that forklift gives", function()
     local FLAGS <const> = { "--journal=lease" }
     local env, api, path

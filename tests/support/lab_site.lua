@@ -149,6 +149,12 @@ function LabSite:leftovers(pvc)
   return table.concat(found, "; ")
 end
 
+--- Remove by hand what clone tasks left on hosts and datastores.
+function LabSite:forget_tasks()
+  local command <const> = "rm -rf hosts/*/tmp/vmkfstools-wrapper-*; find datastores -name '*rdmdisk*' -delete"
+  assert(process.run { argv = { "sh", "-c", command }, cwd = self.dir .. "/site" })
+end
+
 --- How often a request of the lab's log matches.
 function LabSite:count_requests(service, pattern)
   local n = 0
