@@ -291,6 +291,9 @@ function Job:settle()
   end
   if #self.promises == 0 and self.has_journalled then -- else what is there is another run's
     note("nothing is left", self.journal.clear, self.journal)
+  elseif #left == 0 and self.achieved then -- only files are left and the run ends well: the next start is a wish of its own
+    self.achieved = nil
+    note("only files are left", self.save, self)
   end
   return left
 end

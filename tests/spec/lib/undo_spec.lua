@@ -88,6 +88,16 @@ describe("an undo", function()
     assert.equal("journal cleared", job.trace[#job.trace])
   end)
 
+  it("lets the next start copy anew when only files were left of a run that ended well", function()
+    no_clean = fake_job.refusal "busy"
+    job.promises = { { n = 1, undo = "clone.stop", args = { host = HOST, task_id = "t" }, about = "it runs" } }
+    job.achieved = { bytes = 1 }
+    assert.same({}, job:settle())
+    local last <const> = job.journal.written[#job.journal.written]
+    assert.equal("clone.clean", last.entries[1].undo)
+    assert.is_nil(last.done)
+  end)
+
   it("detaches the device, unmaps the LUN and drops dead paths", function()
     run("host.detach", { host = HOST, naa = "naa.1" })
     run("array.unmap", { lun = { id = "l" }, host = { id = "h" } })
