@@ -8,7 +8,7 @@ local labs <const> = require "support.lab"
 local secret <const> = require "lunalift.secret"
 local task <const> = require "lunalift.task"
 
-local M <const> = { AGAIN = { "populate" } }
+local M <const> = { AGAIN = { "populate", "reap" } }
 
 local CLAIM <const>, FOREIGN_CLAIM <const> = "vm-58-disk-1", "vm-57-disk-1"
 local WITHIN_S <const> = 30
@@ -48,11 +48,13 @@ local MARK <const> = "lunalift.io/journal"
 ---@class kills.Case
 ---@field point kills.Point
 ---@field again "populate"|"reap"
+---@field crash? string "before:3": what comes after is killed, too, and then comes once more
 
 ---@class kills.Result
 ---@field case kills.Case
 ---@field outcome string
 ---@field problems string[]
+---@field survived? boolean there is no such effect to crash at
 
 ---@class kills.Home where the journal is, and how the programs are told
 ---@field flags table<string, string> of populate
@@ -220,15 +222,20 @@ end
 
 -- ---- the trace ----
 
+local function env_of(bench, crash)
+  local env <const> = { LUNALIFT_TEST_CRASH = crash }
+  for name, value in pairs(bench.home.env) do
+    env[name] = value
+  end
+  return env
+end
+
 ---@param options? { words: string[]?, crash: string? }
 ---@return Process
 function Bench:start(options)
-  local home <const>, env <const> = self.home, {}
-  for name, value in pairs(home.env) do
-    env[name] = value
-  end
-  env.LUNALIFT_TEST_CRASH = options and options.crash
-  return self.lab:start_populate { claim = CLAIM, flags = home.flags, env = env, words = options and options.words }
+  options = options or {}
+  local env <const> = env_of(self, options.crash)
+  return self.lab:start_populate { claim = CLAIM, flags = self.home.flags, env = env, words = options.words }
 end
 
 --- A run to its end: its effects, those of settling included, as it tells them, and its writing requests.
@@ -288,8 +295,8 @@ function HOW.between(bench, _, mark) return kill_at_request(bench, mark, asks_fo
 local AGAIN <const> = {}
 
 -- A clone that stands still goes on once it is looked at.
-function AGAIN.populate(bench, point, mark)
-  local lab <const>, run <const> = bench.lab, bench:start()
+function AGAIN.populate(bench, point, mark, crash)
+  local lab <const>, run <const> = bench.lab, bench:start { crash = crash }
   if point.is_running then
     local seen <const>, why <const> = pcall(wait_for_request, lab, mark, asks_for_state)
     lab:host("vmkfstools", {})
@@ -301,16 +308,17 @@ function AGAIN.populate(bench, point, mark)
   return run:wait()
 end
 
-function AGAIN.reap(bench)
+function AGAIN.reap(bench, _, _, crash)
   local words <const> = table.move(bench.home.reap, 1, #bench.home.reap, 3, { "reap", "--apply" })
-  return bench.lab:populate { argv = words, env = bench.home.env }
+  return bench.lab:populate { argv = words, env = env_of(bench, crash) }
 end
 
 local function is_filled(bench) return fs.read(bench.claim.lun_path) == bench.source end
 
--- As if the dead run had been silent for long: its Lease, if it has one. Is there a journal?
+-- As if the dead run had been silent for long: its login, and its Lease if it has one. Is there a journal?
 function Bench:bury()
   local claim <const>, lab <const> = self.claim, self.lab
+  assert(lab.control:post "/sessions/expire")
   if not self.home.flags.journal then
     return fs.stat(("%s/state/lunalift/%s.json"):format(lab.dir, claim.uid)) ~= nil
   end
@@ -356,11 +364,15 @@ function Bench:run(case)
     add("it was not killed, but ended with %s: %s", killed.code or killed.signal, killed.err)
   end
   lab:faults {}
-  assert(lab.control:post "/sessions/expire") -- vCenter ends the logins of the dead
   local writes <const>, again <const> = writes_since(lab, mark), lab:mark()
   local knows <const> = self:bury()
 
-  local ended <const> = AGAIN[case.again](self, point, again)
+  local ended = AGAIN[case.again](self, point, again, case.crash)
+  local survived <const> = ended.signal ~= 9
+  if case.crash and not survived then
+    self:bury()
+    ended = AGAIN[case.again](self, point, again)
+  end
   if ended.code ~= 0 then add("%s ended with %s: %s", case.again, ended.code or ended.signal, ended.err) end
   local starts <const> = count_starts(writes_since(lab, again))
   local run <const> = { killed_starts = count_starts(writes), starts = starts, out = ended.out, knows = knows }
@@ -368,10 +380,26 @@ function Bench:run(case)
   for _, difference in ipairs(differences(before, self:world())) do
     add("%s", difference)
   end
-  return { case = case, writes = writes, outcome = outcome, problems = problems }
+  return { case = case, writes = writes, outcome = outcome, problems = problems, survived = survived }
 end
 
 -- ---- many kills ----
+
+--- Kill what comes after a kill, too, at each of its effects until it has no more.
+---@param bench kills.Bench
+---@param point kills.Point
+---@param again "populate"|"reap"
+---@param when "before"|"after"
+---@return kills.Result[]
+function M.run_twice(bench, point, again, when)
+  local results <const> = {}
+  repeat
+    local case <const> = { point = point, again = again, crash = ("%s:%d"):format(when, #results + 1) }
+    results[#results + 1] = bench:run(case)
+    if #results[#results].problems > 0 then break end
+  until results[#results].survived
+  return results
+end
 
 --- Every case once, on whichever site is free. A site that was left dirty is replaced.
 ---@param home "file"|"lease"
@@ -406,7 +434,8 @@ end
 local function name_of(case)
   local point <const> = case.point
   local state <const> = point.is_running and ", its clone running" or ""
-  return ("killed %s %d, %s%s; then %s"):format(point.when, point.n, point.name, state, case.again)
+  local crash <const> = case.crash and (" killed %s of its effects; then that"):format(case.crash) or ""
+  return ("killed %s %d, %s%s; then %s%s"):format(point.when, point.n, point.name, state, case.again, crash)
 end
 
 --- Fails with every case by its name, and what it left.
