@@ -40,6 +40,8 @@ void fail_table(lua_State *L, const struct lift_error *err)
     if (luaL_newmetatable(L, FAIL_TYPE)) {
         lua_pushcfunction(L, fail_tostring);
         lua_setfield(L, -2, "__tostring");
+        lua_pushboolean(L, 0); /* else a script could add a __gc, which no budget would end */
+        lua_setfield(L, -2, "__metatable");
     }
     lua_setmetatable(L, -2);
 }

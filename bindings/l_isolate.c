@@ -7,6 +7,7 @@
 #include "bindings/state.h"
 #include "bindings/task.h"
 #include "bindings/transfer.h"
+#include "engine/watchdog.h"
 
 #define ISOLATE "lunalift.isolate"
 #define CALL "lunalift.isolate.call"
@@ -151,7 +152,10 @@ static int isolate_open(lua_State *L)
     lua_State *inner = state_lua(isolate->state);
     lua_pushcfunction(inner, load_module);
     lua_pushstring(inner, module);
-    if (lua_pcall(inner, 1, 0, 0) == LUA_OK)
+    const void *before = lift_watchdog_running(inner);
+    int status = lua_pcall(inner, 1, 0, 0);
+    lift_watchdog_running(before);
+    if (status == LUA_OK)
         return 1;
     load_failure(inner, module, &err);
     return fail_push(L, &err);

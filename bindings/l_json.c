@@ -102,6 +102,8 @@ static void prepare(lua_State *L)
         lua_getfield(L, -1, "sort");
         lua_rawsetp(L, LUA_REGISTRYINDEX, &SORT);
         luaL_newmetatable(L, ARRAY_TYPE);
+        lua_pushboolean(L, 0); /* else a script could add a __gc, which no budget would end */
+        lua_setfield(L, -2, "__metatable");
         lua_pop(L, 2);
     }
     lua_pop(L, 1);

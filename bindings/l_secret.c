@@ -6,6 +6,8 @@
 #include "bindings/check.h"
 #include "bindings/modules.h"
 
+#define LENGTH_MAX ((size_t)1 << 20)
+
 static const char METATABLE = 0; /* registry key: the type's metatable */
 
 struct handle {
@@ -20,9 +22,11 @@ static int handle_close(lua_State *L)
     return 0;
 }
 
-static struct handle *handle_new(lua_State *L)
+/* As large as what it stands for (the bytes, and the forms to look for in texts), so that the
+ * state's ceiling counts secrets too. */
+static struct handle *handle_new(lua_State *L, size_t length)
 {
-    struct handle *handle = lua_newuserdatauv(L, sizeof *handle, 0);
+    struct handle *handle = lua_newuserdatauv(L, sizeof *handle + 5 * length, 0);
     handle->secret = NULL;
     luaL_setmetatable(L, SECRET_TYPE);
     return handle;
@@ -56,14 +60,15 @@ struct lift_secret *secret_check(lua_State *L, int idx)
 
 void secret_push(lua_State *L, struct lift_secret *secret)
 {
-    handle_new(L)->secret = lift_secret_ref(secret);
+    handle_new(L, 0)->secret = lift_secret_ref(secret);
 }
 
 static int secret_new(lua_State *L)
 {
     size_t length = 0;
     const char *text = luaL_checklstring(L, 1, &length);
-    handle_new(L)->secret = lift_secret_new(text, length);
+    luaL_argcheck(L, length <= LENGTH_MAX, 1, "a secret may have 1 MiB");
+    handle_new(L, length)->secret = lift_secret_new(text, length);
     return 1;
 }
 
@@ -101,8 +106,9 @@ static int secret_wrap(lua_State *L)
     size_t before = 0, after = 0, middle = lift_secret_length(secret);
     const char *prefix = luaL_optlstring(L, 2, "", &before);
     const char *suffix = luaL_optlstring(L, 3, "", &after);
-    struct handle *wrapped = handle_new(L);
-    struct lift_buf buf = {0};
+    luaL_argcheck(L, before <= LENGTH_MAX && after <= LENGTH_MAX, 2, "too long");
+    struct handle *wrapped = handle_new(L, before + middle + after);
+    struct lift_buf buf = {.max = LENGTH_MAX};
     if (lift_buf_add(&buf, prefix, before) &&
         lift_buf_add(&buf, lift_secret_bytes(secret), middle) && lift_buf_add(&buf, suffix, after))
         wrapped->secret = lift_secret_new(buf.data != NULL ? buf.data : "", buf.length);
@@ -131,8 +137,8 @@ static long decode_base64(const char *text, size_t length, unsigned char *out)
 static int secret_unbase64(lua_State *L)
 {
     struct lift_secret *secret = secret_check(L, 1);
-    struct handle *result = handle_new(L);
     size_t length = lift_secret_length(secret), room = length + 4;
+    struct handle *result = handle_new(L, length);
     unsigned char *out = lift_calloc(room, 1);
     long decoded = decode_base64(lift_secret_bytes(secret), length, out);
     if (decoded >= 0)

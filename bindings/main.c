@@ -5,10 +5,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "bindings/runtime.h"
+#include "engine/watchdog.h"
 
 #ifndef LUNALIFT_SCRIPTS_DIR
 #define LUNALIFT_SCRIPTS_DIR "/usr/share/lunalift/scripts"
@@ -17,6 +20,8 @@
 #define LUNALIFT_SCRIPTS_FROM_BIN "../share/lunalift/scripts"
 #endif
 #define OVERLAY_DIR "/etc/lunalift/scripts"
+
+#define WATCHDOG_S 60
 
 enum { EXIT_CONFIG = 2 };
 
@@ -114,6 +119,47 @@ static enum lift_level log_level(int argc, char **argv)
                                          : LIFT_LOG_INFO;
 }
 
+/* For the watchdog: the innermost line of script, and the C function it called.  Reads, allocates
+ * nothing. */
+static void describe_running(const void *running, char *out, size_t size)
+{
+    lua_State *L = (lua_State *)running;
+    lua_Debug ar;
+    const char *function = NULL;
+    for (int level = 0; lua_getstack(L, level, &ar) != 0; level++) {
+        lua_getinfo(L, "Sln", &ar);
+        if (ar.currentline > 0) {
+            snprintf(out, size, "%s:%d%s%s", ar.short_src, ar.currentline,
+                     function != NULL ? ", in " : "", function != NULL ? function : "");
+            return;
+        }
+        function = function == NULL ? ar.name : function;
+    }
+    snprintf(out, size, "no script");
+}
+
+/* LUNALIFT_WATCHDOG_S: seconds without a turn of the loop; 0 is none. */
+static struct lift_watchdog *start_watchdog(struct lift_loop *loop)
+{
+    const char *text = getenv("LUNALIFT_WATCHDOG_S");
+    unsigned long seconds = text != NULL && *text != '\0' ? strtoul(text, NULL, 10) : WATCHDOG_S;
+    if (seconds == 0 || seconds > UINT32_MAX / 1000)
+        return NULL;
+    return lift_watchdog_new(loop, (uint32_t)seconds * 1000, describe_running);
+}
+
+/* Passwords lie in memory: no core file is written, and no other process of this user may look.
+ * LeakSanitizer has to look, and the lab has none. */
+static void keep_memory_private(enum state_kind kind)
+{
+    setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
+#ifndef LIFT_SANITIZED
+    if (kind != STATE_LAB)
+        prctl(PR_SET_DUMPABLE, 0);
+#endif
+    (void)kind;
+}
+
 int main(int argc, char **argv)
 {
     char path[PATH_MAX + 16];
@@ -122,6 +168,7 @@ int main(int argc, char **argv)
     enum state_kind kind = argc > 1 && strcmp(argv[1], "lab") == 0 ? STATE_LAB : STATE_FLOW;
     signal(SIGPIPE, SIG_IGN);
     umask(077);
+    keep_memory_private(kind);
     if (!find_layers(argc, argv, built_in_scripts(path, sizeof path), runtime.layers))
         return EXIT_CONFIG;
     const char *format = getenv("LUNALIFT_LOG_FORMAT");
@@ -131,7 +178,9 @@ int main(int argc, char **argv)
         runtime_fini(&runtime);
         return EXIT_FAILURE;
     }
+    struct lift_watchdog *dog = start_watchdog(runtime.context.loop);
     int code = runtime_run(&runtime, "cli.main", "main", argc - 1, argv + 1);
+    lift_watchdog_free(dog);
     runtime_fini(&runtime);
     return code;
 }

@@ -2,6 +2,7 @@
 
 #include <lauxlib.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "bindings/check.h"
@@ -31,14 +32,27 @@ void runtime_fini(struct runtime *runtime)
     *runtime = (struct runtime){0};
 }
 
+/* The table's text of that name, by no call that could raise: nobody would catch it here. */
+static const char *text_in(lua_State *co, const char *name)
+{
+    const char *text = NULL;
+    for (lua_pushnil(co); text == NULL && lua_next(co, -2) != 0;) {
+        bool found = lua_type(co, -2) == LUA_TSTRING && lua_type(co, -1) == LUA_TSTRING &&
+                     strcmp(lua_tostring(co, -2), name) == 0;
+        if (found)
+            text = lua_tostring(co, -1); /* the table keeps it */
+        lua_pop(co, found ? 2 : 1);
+    }
+    return text;
+}
+
 static void complain(lua_State *co)
 {
-    const char *message = lua_tostring(co, -1), *traceback = NULL;
+    const char *message = lua_type(co, -1) == LUA_TSTRING ? lua_tostring(co, -1) : NULL;
+    const char *traceback = NULL;
     if (lua_istable(co, -1) && lua_checkstack(co, 4)) {
-        lua_getfield(co, -1, "message");
-        lua_getfield(co, -2, "traceback");
-        message = lua_tostring(co, -2);
-        traceback = lua_tostring(co, -1);
+        message = text_in(co, "message");
+        traceback = text_in(co, "traceback");
     }
     fprintf(stderr, "error: %s\n%s\n", message != NULL ? message : "unknown",
             traceback != NULL ? traceback : "");

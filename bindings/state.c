@@ -13,8 +13,15 @@
 #include "bindings/modules.h"
 #include "bindings/task.h"
 
-#define SUBJECT_MAX                                                                                \
-    ((size_t)1 << 20) /* pattern functions run without a hook: a ceiling on what they look at */
+/*
+ * Pattern functions run without a hook: ceilings on what they look at.  One repetition costs the
+ * square of the subject at worst, which at 32 KiB is seconds; several can be worse still, and then
+ * the watchdog ends them.
+ */
+#define SUBJECT_MAX ((size_t)1 << 20)
+#define VENDOR_SUBJECT_MAX ((size_t)32 << 10) /* of a pattern with repetitions */
+#define PATTERN_MAX ((size_t)4 << 10)
+#define MOVED_MAX ((lua_Integer)1 << 22)
 
 struct state {
     struct context context;
@@ -78,17 +85,22 @@ static int safe_pcall(lua_State *L)
     return pcall_done(L, lua_pcallk(L, lua_gettop(L) - 2, LUA_MULTRET, 0, 1, pcall_done), 1);
 }
 
-/* A handler of xpcall, its upvalue.  For what the count hook raises there is none: it would run
- * with the hook off, and no budget would end it. */
-static int safe_handler(lua_State *L)
+/* For what stands before a function: upvalue 1. */
+static int pass_to_upvalue(lua_State *L)
 {
-    lua_settop(L, 1);
-    if (task_doom(task_of(L)) != TASK_LIVES)
-        return 1;
     lua_pushvalue(L, lua_upvalueindex(1));
     lua_insert(L, 1);
-    lua_call(L, 1, 1);
-    return 1;
+    lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
+    return lua_gettop(L);
+}
+
+/* A message handler runs before the stack unwinds: for an error out of the budget's hook that is
+ * still inside the hook, where no other would end it.  A task that must end needs no messages. */
+static int unless_doomed(lua_State *L)
+{
+    if (task_doom(task_of(L)) != TASK_LIVES)
+        return 1;
+    return pass_to_upvalue(L);
 }
 
 static int safe_xpcall(lua_State *L)
@@ -96,7 +108,7 @@ static int safe_xpcall(lua_State *L)
     int count = lua_gettop(L);
     luaL_checktype(L, 2, LUA_TFUNCTION);
     lua_pushvalue(L, 2);
-    lua_pushcclosure(L, safe_handler, 1);
+    lua_pushcclosure(L, unless_doomed, 1);
     lua_replace(L, 2);
     lua_pushboolean(L, 1);
     lua_pushvalue(L, 1);
@@ -118,18 +130,43 @@ static int safe_setmetatable(lua_State *L)
     return 1;
 }
 
+static size_t subject_max(lua_State *L, const char *pattern)
+{
+    bool repeats = strpbrk(pattern, "*+-") != NULL;
+    return repeats && task_state(task_of(L))->kind == STATE_VENDOR ? VENDOR_SUBJECT_MAX
+                                                                   : SUBJECT_MAX;
+}
+
 /* find, match, gmatch, gsub: upvalue 1 is the library's own. */
 static int capped_pattern(lua_State *L)
 {
-    size_t length = 0;
+    size_t length = 0, pattern_length = 0;
     luaL_checklstring(L, 1, &length);
-    if (length > SUBJECT_MAX)
-        return luaL_error(L, "a pattern's subject may have 1 MiB: got %I bytes",
-                          (LUAI_UACINT)length);
-    lua_pushvalue(L, lua_upvalueindex(1));
-    lua_insert(L, 1);
-    lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
-    return lua_gettop(L);
+    size_t max = subject_max(L, luaL_checklstring(L, 2, &pattern_length));
+    if (length > max)
+        return luaL_error(L, "the subject of this pattern may have %I KiB: got %I bytes",
+                          (LUAI_UACINT)(max >> 10), (LUAI_UACINT)length);
+    if (pattern_length > PATTERN_MAX)
+        return luaL_error(L, "a pattern may have %I bytes", (LUAI_UACINT)PATTERN_MAX);
+    return pass_to_upvalue(L);
+}
+
+/* table.insert, remove, sort: they loop, without a hook, as often as __len says. */
+static int counted_by_table(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    if (luaL_getmetafield(L, 1, "__len") != LUA_TNIL)
+        return luaL_error(L, "a table with __len is not taken here");
+    return pass_to_upvalue(L);
+}
+
+/* table.move: the same, as often as its arguments say. */
+static int capped_move(lua_State *L)
+{
+    lua_Integer from = luaL_checkinteger(L, 2), to = luaL_checkinteger(L, 3);
+    if (to >= from && (lua_Unsigned)to - (lua_Unsigned)from >= (lua_Unsigned)MOVED_MAX)
+        return luaL_error(L, "too many elements to move");
+    return pass_to_upvalue(L);
 }
 
 static int refuse_write(lua_State *L)
@@ -186,17 +223,22 @@ static void add_library(lua_State *L, const char *name, lua_CFunction open,
     lua_setfield(L, -2, name);
 }
 
+/* In the library's table on top, the field becomes `guard`, with the old one as its upvalue. */
+static void guard_field(lua_State *L, const char *name, lua_CFunction guard)
+{
+    lua_getfield(L, -1, name);
+    lua_pushcclosure(L, guard, 1);
+    lua_setfield(L, -2, name);
+}
+
 /* The string library also serves s:find(): its patterns are capped, dump is gone, and strings lead
  * nowhere else. */
 static void tame_strings(lua_State *L)
 {
     static const char *const patterns[] = {"find", "match", "gmatch", "gsub", NULL};
     luaL_requiref(L, LUA_STRLIBNAME, luaopen_string, 0);
-    for (const char *const *name = patterns; *name != NULL; name++) {
-        lua_getfield(L, -1, *name);
-        lua_pushcclosure(L, capped_pattern, 1);
-        lua_setfield(L, -2, *name);
-    }
+    for (const char *const *name = patterns; *name != NULL; name++)
+        guard_field(L, *name, capped_pattern);
     lua_pushnil(L);
     lua_setfield(L, -2, "dump");
     lua_pushliteral(L, "");
@@ -206,6 +248,16 @@ static void tame_strings(lua_State *L)
         lua_pop(L, 1);
     }
     lua_pop(L, 2);
+}
+
+static void tame_tables(lua_State *L)
+{
+    luaL_requiref(L, LUA_TABLIBNAME, luaopen_table, 0);
+    guard_field(L, "insert", counted_by_table);
+    guard_field(L, "remove", counted_by_table);
+    guard_field(L, "sort", counted_by_table);
+    guard_field(L, "move", capped_move);
+    lua_pop(L, 1);
 }
 
 static int open_require(lua_State *L);
@@ -230,6 +282,7 @@ static void install_globals(lua_State *L)
     luaL_requiref(L, LUA_GNAME, luaopen_base, 0);
     int all = lua_gettop(L);
     tame_strings(L);
+    tame_tables(L);
     lua_newtable(L);
     copy_fields(L, all, base);
     add_library(L, LUA_STRLIBNAME, luaopen_string, strings);

@@ -7,6 +7,7 @@
 #include "bindings/check.h"
 #include "bindings/state.h"
 #include "engine/timer.h"
+#include "engine/watchdog.h"
 
 /* A burst is what a task computes between two waits; 200 million instructions are a few seconds. */
 #define HOOK_EVERY 100000
@@ -130,7 +131,9 @@ static void task_resume(struct task *task)
     task->nargs = -1;
     task->parked = false;
     task->bursts = 0;
+    const void *before = lift_watchdog_running(task->co);
     int status = lua_resume(task->co, NULL, nargs, &values);
+    lift_watchdog_running(before);
     if (status != LUA_YIELD)
         task_finish(task, status, values);
 }
@@ -431,6 +434,7 @@ struct tasks *tasks_new(struct state *state, lua_State *L, struct lift_loop *loo
     all->root.all = all;
     all->root.co = L;
     *(struct task **)lua_getextraspace(L) = &all->root;
+    lua_sethook(L, count_hook, LUA_MASKCOUNT, HOOK_EVERY); /* modules may be loaded here */
     return all;
 }
 

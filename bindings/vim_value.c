@@ -72,42 +72,40 @@ void vim_push_moref(lua_State *L, const struct lift_moref *ref)
 static void push_value(lua_State *L, const struct lift_xml_node *node, const char *type,
                        bool texts);
 
-/* The value on top of the stack joins field `name` of the table below: the second of a name makes a
- * list. */
-static void add_field(lua_State *L, const char *name, bool repeated)
+static bool is_twin(const struct lift_xml_node *node, const struct lift_xml_node *other)
 {
-    if (!repeated) {
+    return other && strcmp(lift_xml_name(node), lift_xml_name(other)) == 0;
+}
+
+/* The value on top of the stack joins field `name` of the table below.  Repeated elements stand in
+ * a row and make a list; of those that do not, the last one counts. */
+static void add_field(lua_State *L, const char *name, bool begins, bool ends)
+{
+    if (begins && ends) {
         lua_setfield(L, -2, name);
         return;
     }
-    if (lua_getfield(L, -2, name) != LUA_TTABLE) { /* none yet, or a peer's single one further up */
-        lua_pop(L, 1);
+    if (begins) {
         lua_newtable(L);
         lua_pushvalue(L, -1);
         lua_setfield(L, -4, name);
+    } else {
+        lua_getfield(L, -2, name);
     }
     lua_insert(L, -2);
     lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
     lua_pop(L, 1);
 }
 
-/* Repeated elements stand in a row. */
-static bool has_twin(const struct lift_xml_node *node, const struct lift_xml_node *before)
-{
-    const char *name = lift_xml_name(node);
-    const struct lift_xml_node *after = lift_xml_next(node, NULL);
-    return (after && strcmp(lift_xml_name(after), name) == 0) ||
-           (before && strcmp(lift_xml_name(before), name) == 0);
-}
-
 void vim_push_fields(lua_State *L, const struct lift_xml_node *node, bool texts)
 {
     luaL_checkstack(L, 8, "vim25 value");
     lua_newtable(L);
-    const struct lift_xml_node *before = NULL, *child = lift_xml_child(node, NULL);
-    for (; child; before = child, child = lift_xml_next(child, NULL)) {
+    const struct lift_xml_node *before = NULL, *child = lift_xml_child(node, NULL), *after;
+    for (; child; before = child, child = after) {
+        after = lift_xml_next(child, NULL);
         push_value(L, child, lift_soap_type(child), texts);
-        add_field(L, lift_xml_name(child), has_twin(child, before));
+        add_field(L, lift_xml_name(child), !is_twin(child, before), !is_twin(child, after));
     }
 }
 

@@ -115,6 +115,26 @@ static void refuse_here(struct lift_xml *xml, const char *why)
     refuse(xml, xmlSAX2GetLineNumber(xml->parser), why);
 }
 
+/* Length of the character at `text`, or 0 when XML 1.0 cannot carry it (an overlong form neither).
+ */
+static size_t character(const char *text, size_t left)
+{
+    int length = left < 4 ? (int)left : 4;
+    int c = xmlGetUTF8Char((const unsigned char *)text, &length);
+    int shortest = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
+    return c > 0 && xmlIsCharQ((unsigned)c) && length == shortest ? (size_t)length : 0;
+}
+
+/* libxml2 lets overlong forms pass: they would hide from whoever looks for the character. */
+static void check_characters(struct lift_xml *xml, const char *text, size_t length)
+{
+    for (size_t at = 0, step; at < length && !xml->failed; at += step) {
+        step = (unsigned char)(text[at] - 0x20) < 0x5F ? 1 : character(text + at, length - at);
+        if (step == 0)
+            refuse_here(xml, "a character that is none");
+    }
+}
+
 /* A name whose prefix is bound to nothing keeps it: esxcli's replies may lack the xsi declaration.
  */
 static const char *name_of(struct lift_xml *xml, const xmlChar *local, const xmlChar *prefix,
@@ -136,6 +156,7 @@ static void read_attrs(struct lift_xml *xml, struct lift_xml_node *node, size_t 
         node->attrs[i].name = name_of(xml, raw[0], raw[1], raw[2]);
         node->attrs[i].ns = raw[2] ? (const char *)raw[2] : "";
         node->attrs[i].value = tape_text(xml->doc, (const char *)raw[3], (size_t)(raw[4] - raw[3]));
+        check_characters(xml, node->attrs[i].value, strlen(node->attrs[i].value));
     }
 }
 
@@ -186,6 +207,7 @@ static void on_end(void *payload, const xmlChar *local, const xmlChar *prefix, c
     if (xml->failed)
         return;
     struct frame *frame = &xml->frames[--xml->depth];
+    check_characters(xml, frame->text.data, frame->text.length);
     frame->node->text = tape_text(xml->doc, frame->text.data, frame->text.length);
 }
 
@@ -372,16 +394,6 @@ bool lift_xml_attr_at(const struct lift_xml_node *node, size_t i, const char **n
 }
 
 /* ---- writing ---- */
-
-/* Length of the character at `text`, or 0 when XML 1.0 cannot carry it (an overlong form neither).
- */
-static size_t character(const char *text, size_t left)
-{
-    int length = left < 4 ? (int)left : 4;
-    int c = xmlGetUTF8Char((const unsigned char *)text, &length);
-    int shortest = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
-    return c > 0 && xmlIsCharQ((unsigned)c) && length == shortest ? (size_t)length : 0;
-}
 
 static const char *escaped(char c)
 {

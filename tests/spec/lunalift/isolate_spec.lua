@@ -109,7 +109,7 @@ describe("lunalift.isolate", function()
 
     it("a pattern's subject has a ceiling", function()
       local _, why <const> = guest():call "long_pattern"
-      assert.matches("1 MiB", why.message)
+      assert.matches("may have 32 KiB", why.message)
     end)
 
     it("no finalizers", function()
