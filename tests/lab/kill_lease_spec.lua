@@ -5,7 +5,7 @@ local kills <const> = require "support.kills"
 local LABS <const> = 2
 
 describe("a populate with its journal in a Lease, killed at any request that changes something,", function()
-  local benches <const>, points <const>, results = {}, {}, nil
+  local benches <const>, points <const>, results = {}, {}, {}
 
   setup(function()
     for i = 1, LABS do

@@ -5,7 +5,7 @@ local task <const> = require "lunalift.task"
 local RUNNING <const> = { when = "between", n = 0, name = "while it follows its clone", is_running = true }
 
 describe("what follows a kill, killed itself,", function()
-  local results
+  local results <const> = {}
 
   setup(function()
     local chains <const> = {}
@@ -29,7 +29,6 @@ describe("what follows a kill, killed itself,", function()
       bench:close()
       return found
     end
-    results = {}
     for _, found in ipairs(task.all { work, work }) do
       table.move(found, 1, #found, #results + 1, results)
     end

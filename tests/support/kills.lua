@@ -132,7 +132,7 @@ function M.open(home)
   }, Bench)
   if home == "lease" then
     add_foreign(lab, { SHARED })
-    self:trace() -- the Lease is there from now on, and the host knows the other's device
+    self:trace { "leases/lunalift%-", self.foreign.naa } -- the Lease is there from now on, and the other's device
   end
   return self
 end
@@ -238,11 +238,20 @@ function Bench:start(options)
   return self.lab:start_populate { claim = CLAIM, flags = self.home.flags, env = env, words = options.words }
 end
 
---- A run to its end: its effects, those of settling included, as it tells them, and its writing requests.
+local function is_expected(difference, patterns)
+  for _, pattern in ipairs(patterns or {}) do
+    if difference:find(pattern) then return true end
+  end
+  return false
+end
+
+--- A run to its end: its effects, those of settling included, as it tells them, and its writing requests. It leaves nothing, either, but
+--- for what the patterns tell.
+---@param leaves? string[]
 ---@return { number: integer, name: string }[] effects
 ---@return lab.Request[] writes
-function Bench:trace()
-  local mark <const> = self.lab:mark()
+function Bench:trace(leaves)
+  local before <const>, mark <const> = self:world(), self.lab:mark()
   local ended <const> = self:start({ words = { "--output=json" } }):wait()
   assert(ended.code == 0, ended.out .. ended.err)
   local effects <const> = {}
@@ -250,7 +259,11 @@ function Bench:trace()
     local event <const> = assert(json.decode(line))
     if event.event == "effect" then effects[#effects + 1] = event end
   end
-  return effects, writes_since(self.lab, mark)
+  local writes <const> = writes_since(self.lab, mark)
+  for _, difference in ipairs(differences(before, self:world())) do
+    assert(is_expected(difference, leaves), difference)
+  end
+  return effects, writes
 end
 
 -- ---- a kill ----
