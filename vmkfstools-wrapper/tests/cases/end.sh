@@ -1,0 +1,115 @@
+# How a task ends: killed, failed, or with the host.
+# shellcheck shell=sh disable=SC2016,SC2034,SC2154 # what stands in single quotes is for others; variables are the driver's
+
+test_kill() {
+    stub mode=hang
+    start
+    pid=$(value m.pid)
+    until_percent
+    ask --task-clean -i "$ID"
+    answers 'clean refuses a running task' 'status == "1" and m.stdErr:find "running" and m.taskId'
+    holds 'and leaves it as it is' [ -e "$BOX/tmp/vmkfstools-wrapper-$ID/pid" ]
+    ask --task-kill -i "$ID"
+    answers 'kill proves the writer gone' 'status == "0" and m.state == "killed" and m.writerAlive == false and m.taskId'
+    holds 'it is' group_gone "$pid"
+    ask --task-get -i "$ID"
+    answers 'a killed task has exit code 143' 'm.state == "killed" and m.exitCode == "143" and m.percent == 25'
+    ask --task-kill -i "$ID"
+    answers 'killing again changes nothing' 'status == "0" and m.state == "killed" and m.writerAlive == false'
+    ask --task-clean -i "$ID"
+    answers 'and it can be cleaned' 'status == "0"'
+    holds 'with its RDM files' clean_datastore
+    ask --task-kill -i "$ID"
+    answers 'killing an unknown task fails' 'status == "1" and m.taskId and m.stdErr:find "not found"'
+    stub mode=copy
+    start
+    settle
+    ask --task-kill -i "$ID"
+    answers 'a task that had ended keeps its state' 'status == "0" and m.state == "done" and m.writerAlive == false'
+    ask --task-get -i "$ID"
+    answers 'and its exit code' 'm.state == "done" and m.exitCode == "0"'
+}
+
+test_kill_early() {
+    stub mode=hang
+    for _ in 1 2 3 4 5; do
+        start
+        pid=$(value m.pid)
+        ask --task-kill -i "$ID"
+        if ! { is 'm.state == "killed" and m.writerAlive == false' && group_gone "$pid"; }; then break; fi
+        ask --task-get -i "$ID"
+        is 'm.exitCode == "143"' || break
+        ask --task-clean -i "$ID"
+    done
+    answers 'a kill at once after the start takes effect, five times' 'status == "0" and message == ""'
+}
+
+test_deaf() {
+    stub mode=deaf
+    altered 's/^TERM_S=6 /TERM_S=1 /'
+    start
+    pid=$(value m.pid)
+    until_percent
+    ask --task-kill -i "$ID"
+    answers 'a writer that does not hear TERM gets KILL' 'status == "0" and m.state == "killed" and m.writerAlive == false'
+    holds 'and is gone' group_gone "$pid"
+    ask --task-get -i "$ID"
+    answers 'with exit code 143 all the same' 'm.state == "killed" and m.exitCode == "143"'
+}
+
+test_undying() {
+    # A process that sleeps in a device driver outlives every signal. Here it does because none is sent.
+    stub mode=hang
+    start
+    pid=$(value m.pid)
+    until_percent
+    altered 's/kill -\$signal "-\$PID"/kill -0 "-$PID"/; s/^KILL_S=10 /KILL_S=2 /'
+    ask --task-kill -i "$ID"
+    answers 'a writer that will not die is told' 'status == "1" and code == 1 and m.writerAlive == true and m.state == "running" and m.taskId'
+    wrapper=$script
+    ask --task-get -i "$ID"
+    answers 'and still counts as running' 'm.state == "running" and m.exitCode == ""'
+    ask --task-clean -i "$ID"
+    answers 'so that it is not cleaned' 'status == "1"'
+    ask --task-kill -i "$ID"
+    answers 'until a later kill succeeds' 'status == "0" and m.state == "killed"'
+}
+
+test_failures() {
+    stub mode=fail 'text="Failed: \"quotes\" back\\slash <tag> & umlaut ü, a $(date)"'
+    start
+    settle
+    answers 'a failure is told in its own words' \
+        'm.state == "failed" and m.exitCode == "7" and m.stdErr == [[Failed: "quotes" back\slash <tag> & umlaut ü, a ]] .. m.stdErr:match " a (.*)"'
+    stub mode=crash
+    DST=/vmfs/devices/disks/naa.600a2
+    device naa.600a2 1
+    start
+    settle
+    answers 'a task that went without an exit code is lost' 'm.state == "lost" and m.exitCode == "1" and #m.stdErr > 0'
+    answers 'a device without counters has none' 'm.cloneWriteOps == null and m.xcopyUsed == null'
+    ask --task-kill -i "$ID"
+    answers 'lost it stays' 'status == "0" and m.state == "lost"'
+    ask --task-clean -i "$ID"
+    answers 'until cleaned' 'status == "0"'
+    stub mode=quiet
+    start
+    settle
+    answers 'exit code 0 is success, and percent stays honest' 'm.state == "done" and m.exitCode == "0" and m.percent == null'
+    answers 'the last line is the last that has text' 'm.lastLine == "Cloning disk '"'$SRC'"'..."'
+}
+
+test_reboot() {
+    stub mode=hang
+    start
+    pid=$(value m.pid)
+    until_percent
+    old=$(value m.hostBootId)
+    rm "$BOX/var/run/vmkfstools-wrapper.boot" # it is in memory
+    ask --task-get -i "$ID"
+    answers 'after a reboot a task is lost, whoever bears its pid' 'm.state == "lost" and m.exitCode == "1" and m.hostBootId ~= "'"$old"'"'
+    ask --task-kill -i "$ID"
+    answers 'and that pid is not signalled' 'status == "0" and m.state == "lost"'
+    holds 'it lives' kill -0 "$pid"
+    kill -KILL "-$pid"
+}
