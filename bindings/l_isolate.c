@@ -101,10 +101,12 @@ static void read_hosts(lua_State *L, struct state *state)
     lua_settop(L, 2);
 }
 
-static int load_module(lua_State *L) /* in the isolate; name at 1 */
+static int load_module(lua_State *L) /* in the isolate; name as light userdata at 1 */
 {
+    const char *name = lua_touserdata(L, 1);
+    lua_settop(L, 0);
     lua_getglobal(L, "require");
-    lua_insert(L, 1);
+    lua_pushstring(L, name);
     lua_call(L, 1, 1);
     luaL_checktype(L, 1, LUA_TTABLE);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &MODULE);
@@ -151,7 +153,7 @@ static int isolate_open(lua_State *L)
 
     lua_State *inner = state_lua(isolate->state);
     lua_pushcfunction(inner, load_module);
-    lua_pushstring(inner, module);
+    lua_pushlightuserdata(inner, (void *)module); /* a string could raise, out here */
     const void *before = lift_watchdog_running(inner);
     int status = lua_pcall(inner, 1, 0, 0);
     lift_watchdog_running(before);

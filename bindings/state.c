@@ -34,6 +34,14 @@ struct state {
 
 /* ---- memory ---- */
 
+static bool is_refused(struct memory_fault *fault)
+{
+    if (fault == NULL || fault->fails == 0 || --fault->after > 0)
+        return false;
+    fault->fails -= fault->fails > 0;
+    return true;
+}
+
 static void *allocate(void *ud, void *old, size_t old_size, size_t size)
 {
     struct state *state = ud;
@@ -43,6 +51,8 @@ static void *allocate(void *ud, void *old, size_t old_size, size_t size)
         free(old);
         return NULL;
     }
+    if (size > before && is_refused(state->context.fault))
+        return NULL;
     if (state->max != 0 && size > before && state->used - before + size > state->max)
         return NULL;
     void *memory = realloc(old, size);
@@ -503,6 +513,8 @@ struct state *state_new(const struct context *context, enum state_kind kind, siz
         return NULL;
     }
     lua_atpanic(state->L, on_panic);
+    if (context->fault != NULL && context->fault->harsh)
+        lua_gc(state->L, LUA_GCINC, 1, 0, 64); /* no pause, and each step a whole cycle */
     state->tasks = tasks_new(state, state->L, context->loop);
     lua_pushcfunction(state->L, install);
     lua_pushlightuserdata(state->L, state);

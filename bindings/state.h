@@ -7,13 +7,23 @@
 #include "engine/log.h"
 #include "engine/loop.h"
 
+/* For tests: of the states' allocations, the one after `after` others is refused, and those behind
+ * it, `fails` in all; negative: all of them.  0: none.  harsh: garbage is collected at every
+ * allocation. */
+struct memory_fault {
+    long after;
+    int fails;
+    bool harsh;
+};
+
 /* What main.c made and every state shares; borrowed. */
 struct context {
     struct lift_loop *loop;
     struct lift_http_pool *pool;
     struct lift_log *log;
-    const char *const *layers; /* script folders, the last one wins, NULL-terminated; layers[0] is
-                                  the built-in one */
+    const char *const *layers;  /* script folders, the last one wins, NULL-terminated; layers[0] is
+                                   the built-in one */
+    struct memory_fault *fault; /* NULL but in tests */
 };
 
 /* Who runs in it decides which modules `require "lunalift.x"` finds. */
