@@ -67,7 +67,7 @@ void fail_of(lua_State *L)
     if (lua_istable(L, -1) && has_text(L, "kind") && has_text(L, "message"))
         return;
     struct lift_error err = {.code = LIFT_BUG};
-    snprintf(err.text, sizeof err.text, "%s", luaL_tolstring(L, -1, NULL));
+    lift_quote(err.text, sizeof err.text, luaL_tolstring(L, -1, NULL));
     fail_table(L, &err);
     lua_replace(L, -3);
     lua_pop(L, 1);

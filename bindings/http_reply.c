@@ -116,14 +116,14 @@ static void set_retry_after(lua_State *L, const struct http_reply *r)
 /* The beginning of a textual body, in one line, for the message. */
 static void excerpt(const struct http_reply *r, char out[161])
 {
-    const char *text = r->body.data;
-    size_t n = 0;
     bool textual = says_json(r->content_type) || strcmp(r->content_type, "text/plain") == 0;
-    for (; text && textual && text[n] && n < 160; n++)
-        out[n] = isspace((unsigned char)text[n]) || iscntrl((unsigned char)text[n]) ? ' ' : text[n];
-    while (n > 0 && ((unsigned char)out[n - 1] & 0xc0) == 0x80 && n == 160)
-        n--; /* no half of a character */
-    out[n] = '\0';
+    size_t length = r->body.length < BODY_SHOWN ? r->body.length : BODY_SHOWN;
+    char *begins = lift_strndup(textual && r->body.data ? r->body.data : "", length);
+    lift_quote(out, 161, begins);
+    lift_free(begins);
+    for (char *c = out; *c; c++)
+        if (isspace((unsigned char)*c) || iscntrl((unsigned char)*c))
+            *c = ' ';
 }
 
 /* Any status but 2xx. */

@@ -119,7 +119,7 @@ static int push_refusal(lua_State *L, struct call *c)
     bool replied = c->message && push_reply(L, c, &ignored);
     int reply = lua_gettop(L);
     if (replied && lua_getfield(L, reply, "stdErr") == LUA_TSTRING && lua_rawlen(L, -1) > 0)
-        snprintf(c->err.text, sizeof c->err.text, "%s", lua_tostring(L, -1));
+        lift_quote(c->err.text, sizeof c->err.text, lua_tostring(L, -1));
     fail_push(L, &c->err);
     if (replied) {
         lua_pushvalue(L, reply);

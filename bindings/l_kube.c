@@ -189,8 +189,10 @@ static int push_refusal(lua_State *L, const struct call *call, const char *path)
     const char *message = push_text(L, object, "message");
     const char *body = call->body.data != NULL ? call->body.data : "";
     struct lift_error err;
-    lift_fail(&err, code_of(call->status, reason), "%s %s: %d %.*s", call->method, path,
-              call->status, SNIPPET, *message != '\0' ? message : body);
+    char shown[SNIPPET + 1];
+    lift_quote(shown, sizeof shown, *message != '\0' ? message : body);
+    lift_fail(&err, code_of(call->status, reason), "%s %s: %d %s", call->method, path, call->status,
+              shown);
     err.unanswered = call->status == 502 || call->status == 504;
     err.refused = call->status == 401 || call->status == 429 || call->status == 503;
     add_hint(&err, call->status);

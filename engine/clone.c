@@ -171,8 +171,8 @@ static void on_done(void *payload, struct lift_vsphere_end *end)
         err.unanswered = call->command->effect;
         call->done(call->payload, NULL, &err);
     } else if (strcmp(status, "0") != 0) {
-        lift_fail(&err, strcmp(status, "28") == 0 ? LIFT_NO_SPACE : LIFT_FAILED,
-                  "esxcli %s: %.400s", call->command->words, message);
+        lift_fail(&err, strcmp(status, "28") == 0 ? LIFT_NO_SPACE : LIFT_FAILED, "esxcli %s: %s",
+                  call->command->words, message);
         call->done(call->payload, message, &err);
     } else {
         call->done(call->payload, message, NULL);

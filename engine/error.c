@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "secret.h"
+
 static const char *const NAMES[] = {
     [LIFT_OK] = "ok",
     [LIFT_NOT_FOUND] = "not_found",
@@ -42,11 +44,25 @@ static void drop_partial_character(char *text)
         text[start - 1] = '\0';
 }
 
+/* How far a secret that begins in what is shown may reach behind it. */
+#define LONGEST_SECRET ((size_t)64 << 10)
+
+void lift_quote(char *out, size_t size, const char *text)
+{
+    char *shown = lift_secret_redact(text, strnlen(text, size + LONGEST_SECRET));
+    if (snprintf(out, size, "%s", shown) >= (int)size)
+        drop_partial_character(out);
+    lift_free(shown);
+}
+
 static void format(char *to, size_t size, const char *fmt, va_list args) LIFT_PRINTF(3, 0);
 static void format(char *to, size_t size, const char *fmt, va_list args)
 {
-    if (vsnprintf(to, size, fmt, args) >= (int)size)
-        drop_partial_character(to);
+    char *whole = NULL;
+    if (vasprintf(&whole, fmt, args) < 0)
+        lift_no_memory();
+    lift_quote(to, size, whole);
+    lift_free(whole);
 }
 
 bool lift_fail(struct lift_error *err, enum lift_code code, const char *fmt, ...)

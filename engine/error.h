@@ -28,7 +28,7 @@ enum lift_code {
 const char *lift_code_name(enum lift_code code);
 
 /*
- * Belongs to the caller, needs no allocation, is always the last argument.  Untouched on success.
+ * Belongs to the caller, is always the last argument.  Untouched on success.
  *
  * unanswered  the request may have been acted on: an effect must be looked up, never repeated
  * refused     the peer said no before it did anything: an effect may be sent again
@@ -42,8 +42,12 @@ struct lift_error {
     char hint[256];
 };
 
-/* Fill *err and return false, so that `return lift_fail(err, LIFT_TIMEOUT, "%s: no answer in %d s",
- * …)` is one act. */
+/* A text of others in `size` bytes: living secrets are hidden before it is cut, since half of one
+ * would not be recognised later. */
+void lift_quote(char *out, size_t size, const char *text);
+
+/* Fill *err, its texts as by lift_quote(), and return false, so that `return lift_fail(err,
+ * LIFT_TIMEOUT, "%s: no answer in %d s", …)` is one act. */
 bool lift_fail(struct lift_error *err, enum lift_code code, const char *fmt, ...) LIFT_PRINTF(3, 4);
 /* Add the hint to a failure that was just made; returns false too. */
 bool lift_hint(struct lift_error *err, const char *fmt, ...) LIFT_PRINTF(2, 3);

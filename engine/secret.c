@@ -354,7 +354,7 @@ char *lift_secret_redact(const char *text, size_t length)
         hidden_to = to > hidden_to ? to : hidden_to;
         hidden = at < hidden_to;
         if (!hidden) {
-            out[used++] = text[at];
+            out[used++] = text[at] ? text[at] : ' ';
         } else if (!inside) {
             memcpy(out + used, "***", 3);
             used += 3;

@@ -16,7 +16,8 @@ size_t lift_secret_length(const struct lift_secret *secret);
 
 /*
  * Replace every occurrence in text[0..length) of any living secret of at least 4 bytes (also
- * percent-encoded, base64-encoded or XML-escaped) by "***".  Returns a lift_strdup'ed text.  The
- * log calls it on each line it writes, so a secret can reach no line by any route.
+ * percent-encoded, base64-encoded or XML-escaped) by "***".  Returns a lift_strdup'ed text; a zero
+ * byte becomes a blank.  The log calls it on each line it writes, so a secret can reach no line by
+ * any route.
  */
 LIFT_NODISCARD char *lift_secret_redact(const char *text, size_t length);

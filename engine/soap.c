@@ -159,12 +159,12 @@ static void fill_fault(struct lift_soap_fault *fault, const struct lift_xml_node
     const struct lift_xml_node *reason = detail ? lift_xml_child(detail, "reason") : NULL;
     if (!*message && reason)
         message = lift_xml_text(reason);
-    snprintf(fault->message, sizeof fault->message, "%s", message);
+    lift_quote(fault->message, sizeof fault->message, message);
     fault->detail = detail;
 
     const struct meaning *meaning = meaning_of(fault->type);
     const struct lift_xml_node *privilege = detail ? lift_xml_child(detail, "privilegeId") : NULL;
-    lift_fail(err, meaning->code, "%s%s%.400s", fault->type, *message ? ": " : "", message);
+    lift_fail(err, meaning->code, "%s%s%s", fault->type, *message ? ": " : "", message);
     if (meaning->code == LIFT_DENIED && privilege && strcmp(fault->type, "NoPermission") == 0)
         lift_hint(err, "give the account the privilege %s", lift_xml_text(privilege));
     else if (*meaning->hint)

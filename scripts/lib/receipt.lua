@@ -3,6 +3,7 @@ local fail <const> = require "lib.fail"
 local files <const> = require "lunalift.journal"
 local json <const> = require "lunalift.json"
 local log <const> = require "lunalift.log"
+local redact <const> = require "lib.redact"
 local script <const> = require "lunalift.script"
 local timer <const> = require "lunalift.timer"
 
@@ -78,16 +79,6 @@ local function copy_of(facts)
   }
 end
 
--- Nothing secret is put in; what a peer quoted back to us might be.
-local function redacted(value)
-  if type(value) == "string" then return log.redact(value) end
-  if type(value) ~= "table" then return value end
-  for key, inner in pairs(value) do
-    value[key] = redacted(inner)
-  end
-  return value
-end
-
 --- The receipt as data, form v = 1.
 ---@param job lib.Job
 ---@param why? Fail how the flow ended; nil: done
@@ -96,7 +87,7 @@ end
 function M.build(job, why, left)
   local facts <const> = job.facts
   local vcenter <const>, lun <const> = facts.vcenter, facts.lun
-  return redacted {
+  return redact.value {
     v = 1,
     job = job.id,
     task = job.task_id,

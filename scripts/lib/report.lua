@@ -2,10 +2,15 @@
 local console <const> = require "lunalift.console"
 local fail <const> = require "lib.fail"
 local json <const> = require "lunalift.json"
+local log <const> = require "lunalift.log"
+local redact <const> = require "lib.redact"
 local timer <const> = require "lunalift.timer"
 local words <const> = require "lib.words"
 
 local M <const> = {}
+
+-- Standard output is data and goes out as it is; what people read here may quote a peer.
+local function out(text) console.out(log.redact(text)) end
 
 local REDRAW_EVERY_S <const> = 0.2
 local LINE_EVERY_S <const> = 10
@@ -74,16 +79,16 @@ local function clip(text, width)
   return cut and text:sub(1, cut - 1) or text
 end
 
-function Terminal:draw(text) console.out("\r\27[K" .. clip("  " .. text, self.width - 1)) end
+function Terminal:draw(text) console.out("\r\27[K" .. clip("  " .. log.redact(text), self.width - 1)) end
 
-function Terminal:title(text) console.out(text .. "\n") end
+function Terminal:title(text) out(text .. "\n") end
 
 function Terminal:step_begin(step) self:draw(("%s %s"):format(self.marks.now, step.title)) end
 
 function Terminal:step_end(step)
   local mark <const> = self.marks[step.status]
   local pad <const> = (" "):rep(math.max(1, TITLE_WIDTH - (utf8.len(step.title) or #step.title)))
-  console.out(("\r\27[K  %s %s%s%6.1f s   %s\n"):format(mark, step.title, pad, step.seconds, step.found))
+  out(("\r\27[K  %s %s%s%6.1f s   %s\n"):format(mark, step.title, pad, step.seconds, step.found))
 end
 
 local function bar_text(marks, percent, width)
@@ -105,17 +110,17 @@ end
 
 function Terminal:waiting(step, text) self:draw(("%s %s: %s"):format(self.marks.now, step.title, text)) end
 
-function Terminal:warning(text) console.out(("\r\27[K  %s %s\n"):format(self.marks.warning, text)) end
+function Terminal:warning(text) out(("\r\27[K  %s %s\n"):format(self.marks.warning, text)) end
 
 function Terminal:effect(e)
-  if e.dry then console.out(("\r\27[K  %3d  %-20s %s\n"):format(e.number, e.name, e.target)) end
+  if e.dry then out(("\r\27[K  %3d  %-20s %s\n"):format(e.number, e.name, e.target)) end
 end
 
 function Terminal:finished(result)
   if result.ok then
-    console.out(done_text(result) .. "\n")
+    out(done_text(result) .. "\n")
   else
-    console.out "\r\27[K"
+    out "\r\27[K"
     console.err(M.failure_text(result.why, result.left, result.receipt))
   end
 end
@@ -127,7 +132,7 @@ Lines.__index = Lines
 
 local function lines() return setmetatable({ said_s = -LINE_EVERY_S, said_percent = -LINE_EVERY_PERCENT }, Lines) end
 
-local function say(fmt, ...) console.out(("%s %s\n"):format(timer.iso():gsub("%.%d+", ""), fmt:format(...))) end
+local function say(fmt, ...) out(("%s %s\n"):format(timer.iso():gsub("%.%d+", ""), fmt:format(...))) end
 
 function Lines:title(text) say("%s", text) end
 
@@ -179,7 +184,7 @@ local function emit(event, fields)
   for key, value in pairs(fields) do
     object[key] = value
   end
-  console.out(json.encode(object) .. "\n")
+  console.out(json.encode(redact.value(object)) .. "\n")
 end
 
 function Json:title(text) emit("start", { text = text }) end

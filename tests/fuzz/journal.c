@@ -26,6 +26,7 @@ static lua_State *state(void)
     runtime.layers[1] = LUNALIFT_SOURCE_DIR "/tests/spec/layer";
     fuzz_demand(runtime_init(&runtime, LIFT_LOG_ERROR, false, STATE_FLOW, &err), "a state");
     atexit(leave);
+    lua_sethook(state_lua(runtime.state), NULL, 0, 0); /* a budget is for one module, not for all */
     return state_lua(runtime.state);
 }
 

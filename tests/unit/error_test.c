@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "engine/error.h"
+#include "engine/secret.h"
 
 static void every_code_has_a_name_of_its_own(void **state)
 {
@@ -63,6 +64,24 @@ static void a_long_text_is_cut_between_characters(void **state)
     assert_string_equal(err.text + 509, "\u00e9");
 }
 
+static void a_secret_is_hidden_before_a_text_is_cut(void **state)
+{
+    (void)state;
+    struct lift_error err;
+    char fill[600], shown[32];
+    struct lift_secret *secret = lift_secret_new("correct horse", 13);
+    memset(fill, 'x', sizeof fill);
+    memcpy(fill + 504, "correct horse", 14);
+    lift_fail(&err, LIFT_BUG, "%s", fill);
+    assert_null(strstr(err.text, "corr"));
+    assert_string_equal(err.text + 504, "***");
+    lift_hint(&err, "try %s", "correct+horse");
+    assert_string_equal(err.hint, "try ***");
+    lift_quote(shown, sizeof shown, "it said Y29ycmVjdCBob3JzZQ==, and more than fits");
+    assert_string_equal(shown, "it said ***==, and more than fi");
+    lift_secret_free(secret);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -70,6 +89,7 @@ int main(void)
         cmocka_unit_test(failing_replaces_what_an_earlier_failure_left),
         cmocka_unit_test(a_failure_may_be_told_with_its_own_text),
         cmocka_unit_test(a_long_text_is_cut_between_characters),
+        cmocka_unit_test(a_secret_is_hidden_before_a_text_is_cut),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -72,7 +72,7 @@ end
 --- A log that is kept and not written.
 ---@return table log with `lines`
 function M.log()
-  local log <const> = { lines = {} }
+  local log <const> = { lines = {}, redact = function(text) return text end }
   for _, level in ipairs { "debug", "info", "warn", "error" } do
     log[level] = function(message, fields)
       log.lines[#log.lines + 1] = { level = level, message = message, fields = fields }
