@@ -2,10 +2,7 @@
 
 #include <ctype.h>
 #include <lauxlib.h>
-#include <math.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "bindings/check.h"
 #include "bindings/modules.h"
@@ -96,20 +93,11 @@ static enum lift_code code_of(int status)
 
 static void set_retry_after(lua_State *L, const struct http_reply *r)
 {
-    char text[64], *end;
-    struct tm utc = {0};
-    const struct lift_http_reply reply = {.headers = r->headers.data};
-    if (!reply.headers || !lift_http_header(&reply, "retry-after", text, sizeof text))
+    const struct lift_http_reply reply = {.headers = r->headers.data ? r->headers.data : ""};
+    int64_t seconds = lift_http_retry_after(&reply);
+    if (seconds < 0)
         return;
-    double seconds = strtod(text, &end);
-    if (end == text || *end) {
-        if (!strptime(text, "%a, %d %b %Y %H:%M:%S GMT", &utc))
-            return;
-        seconds = difftime(timegm(&utc), time(NULL));
-    }
-    if (!isfinite(seconds))
-        return;
-    lua_pushnumber(L, seconds > 0 ? seconds : 0);
+    lua_pushinteger(L, (lua_Integer)seconds);
     lua_setfield(L, -2, "retry_after_s");
 }
 

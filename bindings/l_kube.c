@@ -94,13 +94,10 @@ static void on_reply(void *payload, struct lift_http_reply *reply, const struct 
 {
     struct call *call = payload;
     if (reply != NULL) {
-        char seconds[16];
         call->status = reply->status;
         call->body = reply->body;
         reply->body = (struct lift_buf){0};
-        if (lift_http_header(reply, "retry-after", seconds, sizeof seconds) && seconds[0] >= '0' &&
-            seconds[0] <= '9')
-            call->retry_after_s = strtol(seconds, NULL, 10);
+        call->retry_after_s = (lua_Integer)lift_http_retry_after(reply);
     } else {
         call->err = *err;
     }

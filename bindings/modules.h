@@ -24,6 +24,7 @@ int open_fs(lua_State *L);
 int open_process(lua_State *L);
 int open_certificate(lua_State *L);
 int open_crash(lua_State *L);
+int open_probe(lua_State *L);
 
 /* Build a Lua value from JSON text / JSON text from a value, for other modules (l_json.c).
  * json_decode: pushes the value and returns true, or fills err. */

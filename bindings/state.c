@@ -345,6 +345,7 @@ static const struct module {
     {"lunalift.fs", open_fs, IN_LAB | IN_TEST},
     {"lunalift.process", open_process, IN_LAB | IN_TEST},
     {"lunalift.certificate", open_certificate, IN_LAB | IN_TEST},
+    {"lunalift.probe", open_probe, IN_TEST},
 };
 
 static int bit_of(enum state_kind kind)

@@ -25,6 +25,7 @@ struct task {
     int nargs;   /* waiting on co for the first resume; -1 after */
     int results; /* values on co once ended */
     unsigned refs, generation, bursts;
+    unsigned waits, cancel_at; /* the latter 0 but in tests */
     bool parked, queued, ended, ok, shielded;
     enum task_doom doom;
     char reason[96];
@@ -72,6 +73,16 @@ enum task_doom task_doom(const struct task *task)
 int task_count(const struct state *state)
 {
     return task_of(state_lua((struct state *)state))->all->count;
+}
+
+unsigned task_waits(const struct task *task)
+{
+    return task->waits;
+}
+
+void task_cancel_at(struct task *task, unsigned wait)
+{
+    task->cancel_at = wait;
 }
 
 bool task_ended(const struct task *task)
@@ -398,6 +409,8 @@ int task_park(lua_State *L, void *op, lua_KFunction done)
     base->task->parked = true;
     base->generation =
         ++base->task->generation; /* wakes of earlier operations are stale from here on */
+    if (++base->task->waits == base->task->cancel_at)
+        task_cancel(base->task, "stopped by SIGTERM");
     return lua_yieldk(L, 0, base->slot, done);
 }
 

@@ -96,5 +96,8 @@ struct tasks *tasks_new(struct state *state, lua_State *L, struct lift_loop *loo
 void tasks_close(struct tasks *tasks); /* before lua_close: no wakes any more */
 void tasks_free(struct tasks *tasks);  /* after lua_close */
 
-/* How many tasks of the state have not ended: the tests ask. */
+/* For tests: how many tasks of the state have not ended; how often a task has waited; and cancel
+ * it as soon as it waits for the nth time. */
 int task_count(const struct state *state);
+unsigned task_waits(const struct task *task);
+void task_cancel_at(struct task *task, unsigned wait);

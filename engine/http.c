@@ -1,14 +1,18 @@
 #include "http.h"
 
 #include <ctype.h>
+#include <math.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 
 #include <event2/event.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 
 #include "http_pool.h"
+#include "timer.h"
 #include "url.h"
 
 #define CONNECT_TIMEOUT_MS 10000
@@ -23,6 +27,7 @@ struct lift_http {
     bool added;                  /* to the lane's multi handle */
     struct lift_resolve *naming; /* the name is being looked up */
     struct event *later;         /* delivers, from a turn of its own */
+    struct lift_timer *late;     /* ends it; NULL before it is sent and after it has ended */
     lift_http_fn *done;
     void *payload;
 
@@ -99,6 +104,23 @@ bool lift_http_header(const struct lift_http_reply *reply, const char *name, cha
         return true;
     }
     return false;
+}
+
+int64_t lift_http_retry_after(const struct lift_http_reply *reply)
+{
+    char text[64], *end;
+    struct tm utc = {0};
+    if (!lift_http_header(reply, "retry-after", text, sizeof text))
+        return -1;
+    double seconds = strtod(text, &end);
+    if (end == text || *end) {
+        if (!strptime(text, "%a, %d %b %Y %H:%M:%S GMT", &utc))
+            return -1;
+        seconds = difftime(timegm(&utc), time(NULL));
+    }
+    if (!isfinite(seconds))
+        return -1;
+    return seconds > 1e12 ? (int64_t)1e12 : seconds > 0 ? (int64_t)(seconds + 0.999) : 0;
 }
 
 /* ---- failures ---- */
@@ -213,6 +235,8 @@ static void deliver(evutil_socket_t fd, short what, void *payload)
 
 void lift_http__finished(struct lift_http *http, CURLcode result)
 {
+    lift_timer_free(http->late);
+    http->late = NULL;
     http->result = result;
     event_active(http->later, EV_TIMEOUT, 0);
 }
@@ -412,13 +436,23 @@ static bool set_callbacks(struct lift_http *http)
 
 #undef SET
 
-/* Hand it to libcurl, with what is left of the time. */
+static void on_late(void *payload)
+{
+    struct lift_http *http = payload;
+    lift_http__remove(http->lane, http->curl);
+    http->added = false;
+    lift_http__finished(http, CURLE_OPERATION_TIMEDOUT);
+}
+
+/* Hand it to libcurl, with what is left of the time: on the loop's clock, which libcurl does not
+ * know. */
 static bool launch(struct lift_http *http)
 {
     uint64_t spent_ms = lift_loop_now_ms(http->pool->loop) - http->started_ms;
-    long left_ms = spent_ms < http->timeout_ms ? (long)(http->timeout_ms - spent_ms) : 1;
-    curl_easy_setopt(http->curl, CURLOPT_TIMEOUT_MS, left_ms);
+    uint64_t left_ms = spent_ms < http->timeout_ms ? http->timeout_ms - spent_ms : 1;
     http->added = lift_http__add(http->lane, http->curl);
+    if (http->added)
+        http->late = lift_timer_new(http->pool->loop, left_ms, on_late, http);
     return http->added;
 }
 
@@ -500,6 +534,7 @@ void lift_http_free(struct lift_http *http)
     if (!http)
         return;
     lift_resolve_free(http->naming);
+    lift_timer_free(http->late);
     if (http->added)
         lift_http__remove(http->lane, http->curl);
     curl_easy_cleanup(http->curl);

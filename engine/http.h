@@ -56,6 +56,9 @@ struct lift_http_reply {
 bool lift_http_header(const struct lift_http_reply *reply, const char *name, char *out,
                       size_t size);
 
+/* Retry-After, in seconds or as a date, in seconds from now; -1 when there is none. */
+int64_t lift_http_retry_after(const struct lift_http_reply *reply);
+
 /*
  * Start an exchange.  Returns at once; `done` runs later, from lift_loop_run(), exactly once, with
  * a reply of any status that lives until `done` returns, or NULL and the reason: LIFT_UNREACHABLE

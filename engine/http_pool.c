@@ -9,6 +9,7 @@
 
 #define LANES_MAX 16        /* idle ones beyond are closed */
 #define CONNECTIONS_KEPT 64 /* a lane */
+#define SOON_MS 50          /* below this, a timer of libcurl's means that it is at work */
 
 static struct lift_trust trust_copy(const struct lift_trust *trust)
 {
@@ -87,11 +88,20 @@ static void on_ready(evutil_socket_t fd, short what, void *payload)
     collect(lane);
 }
 
+/* libcurl reads a clock of its own, so what it wants in a moment has to be waited for. */
+static void set_busy(struct lift_http__lane *lane, bool busy)
+{
+    if (busy != lane->busy)
+        lift_loop__outside(lane->pool->loop, busy ? 1 : -1);
+    lane->busy = busy;
+}
+
 static void on_timer(evutil_socket_t fd, short what, void *payload)
 {
     struct lift_http__lane *lane = payload;
     int running;
     (void)fd, (void)what;
+    set_busy(lane, false);
     curl_multi_socket_action(lane->multi, CURL_SOCKET_TIMEOUT, 0, &running);
     collect(lane);
 }
@@ -119,6 +129,7 @@ static int set_timer(CURLM *multi, long ms, void *payload)
     struct lift_http__lane *lane = payload;
     const struct timeval in = {ms / 1000, ms % 1000 * 1000};
     (void)multi;
+    set_busy(lane, ms >= 0 && ms <= SOON_MS);
     return ms < 0 ? event_del(lane->timer) : event_add(lane->timer, &in);
 }
 
@@ -157,6 +168,7 @@ static void lane_free(struct lift_http__lane *lane)
 {
     assert(lane->exchanges == 0);
     curl_multi_cleanup(lane->multi);
+    set_busy(lane, false);
     curl_share_cleanup(lane->sessions);
     event_free(lane->timer);
     trust_clear(&lane->trust);

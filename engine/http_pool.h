@@ -24,6 +24,7 @@ struct lift_http__lane {
     CURLM *multi;
     CURLSH *sessions;
     struct event *timer;
+    bool busy; /* libcurl acts in a moment, by a clock of its own */
     unsigned exchanges;
 };
 

@@ -27,6 +27,25 @@ void lift_loop_defer(struct lift_loop *loop, lift_fn *fn, void *payload);
 
 uint64_t lift_loop_now_ms(const struct lift_loop *loop); /* monotonic */
 
+/*
+ * For tests: let waits cost nothing.  While it is on, and whenever no socket is ready and no child
+ * process runs, the clock jumps to when the next lift_timer is due.  What other processes do takes
+ * its real time, so peers belong into this one.
+ */
+void lift_loop_skip_waits(struct lift_loop *loop, bool on);
+
+/* For timer.c: what is due when, so that the clock can jump there. */
+struct lift_loop__alarm {
+    struct lift_loop__alarm *prev, *next;
+    uint64_t due_ms;
+    struct event *event;
+};
+void lift_loop__set(struct lift_loop *loop, struct lift_loop__alarm *alarm);
+void lift_loop__unset(struct lift_loop__alarm *alarm);
+/* For what lives by another clock and is about to act: child processes, libcurl.  While there is
+ * one, time is not skipped. */
+void lift_loop__outside(struct lift_loop *loop, int change);
+
 /* For the files of this folder that wrap libevent. */
 struct event_base *lift_loop_base(struct lift_loop *loop);
 struct evdns_base *

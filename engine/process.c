@@ -147,6 +147,7 @@ static pid_t fork_with_signals_blocked(const struct lift_process_spec *spec,
 
 static void reap(struct lift_process *process)
 {
+    lift_loop__outside(process->loop, -1);
     while (waitpid(process->pid, &process->end.status, 0) < 0 && errno == EINTR)
         continue;
     process->reaped = true;
@@ -256,6 +257,7 @@ static bool launch(struct lift_process *process, const struct lift_process_spec 
     process->pid = fork_with_signals_blocked(spec, plumbing);
     if (process->pid < 0)
         return lift_fail(err, LIFT_BUSY, "cannot start %s: %s", spec->argv[0], strerror(errno));
+    lift_loop__outside(process->loop, 1);
     for (int i = 0; i < JOINTS; i++)
         close_fd(&plumbing->theirs[i]);
     if (!became(plumbing->ours[REPORT], spec, err)) {

@@ -186,6 +186,44 @@ static void counts_handles(void **state)
     lift_loop_hold(run->loop, -1);
 }
 
+static uint64_t real_ms(void)
+{
+    struct timeval now;
+    gettimeofday(&now, NULL);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_usec / 1000;
+}
+
+static void skipped_waits_cost_nothing_and_keep_their_order(void **state)
+{
+    struct run *run = *state;
+    uint64_t began_ms = lift_loop_now_ms(run->loop), really_ms = real_ms();
+    struct lift_timer *b = lift_timer_new(run->loop, 3600000, see_b, run);
+    struct lift_timer *a = lift_timer_new(run->loop, 60000, see_a, run);
+    struct lift_timer *end = lift_timer_new(run->loop, 7200000, stop, run);
+    lift_loop_skip_waits(run->loop, true);
+    lift_loop_run(run->loop);
+    lift_loop_skip_waits(run->loop, false);
+    assert_string_equal(run->seen, "ab.");
+    assert_true(lift_loop_now_ms(run->loop) - began_ms >= 7200000);
+    assert_true(real_ms() - really_ms < 5000);
+    lift_timer_free(a);
+    lift_timer_free(b);
+    lift_timer_free(end);
+}
+
+static void time_is_not_skipped_while_others_are_at_work(void **state)
+{
+    struct run *run = *state;
+    struct lift_timer *end = lift_timer_new(run->loop, 50, stop, run);
+    uint64_t began_ms = real_ms();
+    lift_loop__outside(run->loop, 1);
+    lift_loop_skip_waits(run->loop, true);
+    lift_loop_run(run->loop);
+    lift_loop__outside(run->loop, -1);
+    assert_true(real_ms() - began_ms >= 49);
+    lift_timer_free(end);
+}
+
 static void freeing_drops_what_was_deferred(void **state)
 {
     struct run *run = *state;
@@ -207,6 +245,8 @@ int main(void)
         TEST(the_resolver_is_no_handle_and_is_made_once),
         TEST(a_peer_that_went_away_is_an_error_not_a_signal),
         TEST(counts_handles),
+        TEST(skipped_waits_cost_nothing_and_keep_their_order),
+        TEST(time_is_not_skipped_while_others_are_at_work),
         TEST(freeing_drops_what_was_deferred),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
