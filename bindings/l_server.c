@@ -156,7 +156,8 @@ static const char **push_pairs(lua_State *L, int answer)
 /* The handler at 1, the exchange at 2, what the handler returned on top. */
 static int answer(lua_State *L, int status, lua_KContext context)
 {
-    static const char *const names[] = {"status", "headers", "body", "drop", NULL};
+    static const char *const names[] = {"status", "headers", "body", "drop",
+                                        "reset",  "drip_s",  NULL};
     struct exchange *e = lua_touserdata(L, 2);
     (void)status, (void)context;
     int table = lua_gettop(L);
@@ -169,13 +170,20 @@ static int answer(lua_State *L, int status, lua_KContext context)
     opt_known(L, table, names);
     int code = (int)opt_integer(L, table, "status", 200, 200, 599);
     bool drop = opt_boolean(L, table, "drop", false);
+    bool reset = opt_boolean(L, table, "reset", false);
+    lua_Number drip_s = opt_number(L, table, "drip_s", 0, 0, 3600);
     size_t length = 0;
     const char *body = opt_lstring(L, table, "body", &length);
     const char **pairs = push_pairs(L, table);
     struct lift_request *request = e->request;
     e->request = NULL;
-    if (drop)
+    if (reset)
+        lift_request_reset(request);
+    else if (drop)
         lift_request_drop(request);
+    else if (drip_s > 0)
+        lift_request_drip(request, code, pairs, body ? body : "", body ? length : 0,
+                          (uint32_t)(drip_s * 1000));
     else
         lift_request_reply(request, code, pairs, body, body ? length : 0);
     return 0;

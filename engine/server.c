@@ -16,6 +16,7 @@
 #include <event2/keyvalq_struct.h>
 #include <openssl/ssl.h>
 
+#include "timer.h"
 #include "tls.h"
 
 #define HEADERS_MAX ((size_t)64 << 10)
@@ -49,9 +50,26 @@ struct lift_request {
     struct lift_buf headers; /* "name: value\n…" */
     char *found;             /* what lift_request_header() lends */
     struct lift_buf body;
+    struct drip *drip; /* NULL unless it is being answered so */
+};
+
+struct drip {
+    struct lift_buf body;
+    size_t sent;
+    uint32_t every_ms;
+    struct lift_timer *timer;
 };
 
 /* ---- one request ---- */
+
+static void drip_free(struct drip *drip)
+{
+    if (!drip)
+        return;
+    lift_timer_free(drip->timer);
+    lift_buf_free(&drip->body);
+    lift_free(drip);
+}
 
 static void request_free(struct lift_request *request)
 {
@@ -60,6 +78,7 @@ static void request_free(struct lift_request *request)
     if (request->later)
         event_free(request->later);
     lift_loop_hold(request->loop, -1);
+    drip_free(request->drip);
     lift_buf_wipe(&request->headers);
     lift_buf_wipe(&request->body);
     lift_free(request->found);
@@ -230,18 +249,57 @@ static void send_body(struct evhttp_request *req, int status, const void *body, 
     evhttp_send_reply(req, status, NULL, NULL);
 }
 
+static void add_headers(struct evhttp_request *req, const char *const *headers)
+{
+    struct evkeyvalq *out = evhttp_request_get_output_headers(req);
+    for (; headers && headers[0]; headers += 2)
+        evhttp_add_header(out, headers[0], headers[1]);
+}
+
 void lift_request_reply(struct lift_request *request, int status, const char *const *headers,
                         const void *body, size_t length)
 {
     struct evhttp_request *req = request->req;
     if (req) {
         evhttp_connection_set_closecb(evhttp_request_get_connection(req), NULL, NULL);
-        struct evkeyvalq *out = evhttp_request_get_output_headers(req);
-        for (; headers && headers[0]; headers += 2)
-            evhttp_add_header(out, headers[0], headers[1]);
+        add_headers(req, headers);
         send_body(req, status, body, length);
     }
     request_free(request); /* last: body may be the request's own */
+}
+
+static void on_drop_due(void *payload)
+{
+    struct lift_request *request = payload;
+    struct drip *drip = request->drip;
+    struct evhttp_request *req = request->req;
+    lift_timer_free(drip->timer);
+    drip->timer = NULL;
+    if (req && drip->sent < drip->body.length) {
+        struct evbuffer *drop = evbuffer_new();
+        evbuffer_add(drop, drip->body.data + drip->sent++, 1);
+        evhttp_send_reply_chunk(req, drop);
+        evbuffer_free(drop);
+        drip->timer = lift_timer_new(request->loop, drip->every_ms, on_drop_due, request);
+        return;
+    }
+    if (req) {
+        evhttp_connection_set_closecb(evhttp_request_get_connection(req), NULL, NULL);
+        evhttp_send_reply_end(req);
+    }
+    request_free(request);
+}
+
+void lift_request_drip(struct lift_request *request, int status, const char *const *headers,
+                       const void *body, size_t length, uint32_t every_ms)
+{
+    request->drip = lift_calloc(1, sizeof *request->drip);
+    *request->drip = (struct drip){.body.max = length, .every_ms = every_ms};
+    if (request->req && lift_buf_add(&request->drip->body, body, length)) {
+        add_headers(request->req, headers);
+        evhttp_send_reply_start(request->req, status, NULL);
+    }
+    request->drip->timer = lift_timer_new(request->loop, every_ms, on_drop_due, request);
 }
 
 void lift_request_drop(struct lift_request *request)
@@ -253,6 +311,17 @@ void lift_request_drop(struct lift_request *request)
         evhttp_connection_free(connection); /* and the request with it */
     }
     request_free(request);
+}
+
+void lift_request_reset(struct lift_request *request)
+{
+    static const struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+    if (request->req) {
+        struct evhttp_connection *connection = evhttp_request_get_connection(request->req);
+        int fd = bufferevent_getfd(evhttp_connection_get_bufferevent(connection));
+        setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    }
+    lift_request_drop(request);
 }
 
 /* ---- the server ---- */
@@ -359,7 +428,7 @@ void lift_server_free(struct lift_server *server)
         struct lift_request *request = TAILQ_FIRST(&server->requests);
         TAILQ_REMOVE(&server->requests, request, entry);
         request->server = NULL;
-        if (request->later) /* nobody has it yet */
+        if (request->later || request->drip) /* nobody has it yet, or any more */
             request_free(request);
     }
     SSL_CTX_free(server->tls);

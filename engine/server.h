@@ -43,3 +43,8 @@ const struct lift_buf *lift_request_body(const struct lift_request *request);
 void lift_request_reply(struct lift_request *request, int status, const char *const *headers,
                         const void *body, size_t length);
 void lift_request_drop(struct lift_request *request); /* close the connection without a word */
+
+/* For tests of clients: cut the connection off (RST); and answer a byte at a time. */
+void lift_request_reset(struct lift_request *request);
+void lift_request_drip(struct lift_request *request, int status, const char *const *headers,
+                       const void *body, size_t length, uint32_t every_ms);

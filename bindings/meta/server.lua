@@ -25,6 +25,8 @@ local server = {}
 ---@field headers? table<string, string>
 ---@field body? string
 ---@field drop? boolean close the connection without a word
+---@field reset? boolean cut it off
+---@field drip_s? number send a byte of the body each so many seconds
 
 ---@class Server
 ---@field port integer

@@ -11,8 +11,9 @@ local M <const> = {}
 ---@field after? integer let so many matching requests pass first
 ---@field times? integer then fail so many (default 1; 0: all)
 ---@field action string
---- Before anything is done: "status:503", "drop", "delay:SECONDS", "fault:NotAuthenticated" (services that know faults).
---- After it was done: "status_after:502", "drop_after", "delay_after:SECONDS", "truncate".
+--- Before anything is done: "status:503", "drop", "reset", "hang:SECONDS" (then drop), "fault:NotAuthenticated" (services that know
+--- faults). After it was done: the same with "_after", but for faults; "truncate", "garbage", "drip:SECONDS" a byte. "delay:SECONDS" and
+--- "delay_after:SECONDS" are only late.
 
 ---@class lab.Request what the log keeps
 ---@field n integer
@@ -30,6 +31,8 @@ local M <const> = {}
 ---@class lab.Faults
 ---@field requests lab.Request[]
 ---@field rules lab.Rule[]
+---@field watch? fun(entry: lab.Request) called with each request before anything else is done about it; it may wait
+---@field watch_after? fun(entry: lab.Request) called when it was done, before it is answered
 local Faults <const> = {}
 Faults.__index = Faults
 
@@ -106,23 +109,55 @@ local function plain(request)
   return { method = request.method, path = request.path, effect = not READS[request.method] }
 end
 
-local function bare(argument, otherwise)
-  return { status = math.tointeger(tonumber(argument)) or otherwise, body = "injected by the lab\n" }
-end
+local LATER <const> = { [429] = true, [503] = true }
+local RETRY_AFTER_S <const> = "3"
 
-local BEFORE <const> = {
-  status = function(argument) return bare(argument, 503) end,
+-- What is said in place of the true answer.
+local INSTEAD <const> = {
+  status = function(argument)
+    local status <const> = math.tointeger(tonumber(argument)) or 503
+    local headers <const> = LATER[status] and { ["Retry-After"] = RETRY_AFTER_S } or nil
+    return { status = status, headers = headers, body = "injected by the lab\n" }
+  end,
   drop = function() return { drop = true } end,
-}
-
-local AFTER <const> = {
-  status_after = function(_, argument) return bare(argument, 502) end,
-  drop_after = function() return { drop = true } end,
-  truncate = function(answer)
-    local body <const> = answer.body or ""
-    return { status = answer.status, headers = answer.headers, body = body:sub(1, #body // 2) }
+  reset = function() return { reset = true } end,
+  hang = function(argument)
+    timer.sleep(tonumber(argument) or 3600)
+    return { drop = true }
   end,
 }
+
+local function headers_of(answer, more)
+  local headers <const> = {}
+  for name, value in pairs(answer.headers or {}) do
+    headers[name] = value
+  end
+  for name, value in pairs(more or {}) do
+    headers[name] = value
+  end
+  return headers
+end
+
+local GARBAGE <const> = "\0\1\xff\xfe{]<!garbage" -- neither JSON nor XML nor UTF-8
+
+-- What becomes of the true answer.
+local SPOILT <const> = {
+  truncate = function(answer)
+    local body <const> = answer.body or ""
+    local whole <const> = { ["Content-Length"] = tostring(#body + 1), Connection = "close" }
+    return { status = answer.status, headers = headers_of(answer, whole), body = body:sub(1, #body // 2) }
+  end,
+  garbage = function(answer) return { status = 200, headers = headers_of(answer), body = GARBAGE } end,
+  drip = function(answer, argument)
+    local body <const> = answer.body and answer.body ~= "" and answer.body or " "
+    local headers <const> = headers_of(answer)
+    return { status = answer.status, headers = headers, body = body, drip_s = tonumber(argument) or 1 }
+  end,
+}
+
+for verb, make in pairs(INSTEAD) do
+  SPOILT[verb .. "_after"] = function(_, argument) return make(argument) end
+end
 
 --- A handler that logs each request and lets the rules strike.
 ---@param service string
@@ -135,18 +170,20 @@ function Faults:wrap(service, handler, options)
   return function(request)
     local verb <const>, argument <const>, entry <const> = self:note(service, describe(request), request.body)
     local answer
+    if self.watch then self.watch(entry) end
     if verb == "delay" then timer.sleep(tonumber(argument) or 1) end
-    if BEFORE[verb] then
-      answer = BEFORE[verb](argument)
+    if INSTEAD[verb] then
+      answer = INSTEAD[verb](argument)
     elseif verb == "fault" and fault then
       answer = fault(argument, request)
     else
       answer = handler(request) or {}
       entry.acted = true
+      if self.watch_after then self.watch_after(entry) end
       if verb == "delay_after" then timer.sleep(tonumber(argument) or 1) end
-      if AFTER[verb] then answer = AFTER[verb](answer, argument) end
+      if SPOILT[verb] then answer = SPOILT[verb](answer, argument) end
     end
-    if not answer.drop then entry.status = answer.status or 200 end
+    if not (answer.drop or answer.reset) then entry.status = answer.status or 200 end
     return answer
   end
 end

@@ -45,8 +45,18 @@ describe("the lab's faults", function()
     assert.is_true(ask("POST", "/a").drop)
     assert.equal(1, acted)
     put_in:set { { service = "ontap", action = "truncate" } }
-    assert.equal("01234", ask("POST", "/a").body)
+    local cut <const> = ask("POST", "/a")
+    assert.equal("01234", cut.body)
+    assert.equal("11", cut.headers["Content-Length"])
     assert.equal(2, acted)
+    put_in:set { { service = "ontap", action = "status:429" } }
+    assert.equal("3", ask("POST", "/a").headers["Retry-After"])
+    assert.equal(2, acted)
+    put_in:set { { service = "ontap", action = "reset_after" } }
+    assert.is_true(ask("POST", "/a").reset)
+    assert.equal(3, acted)
+    put_in:set { { service = "ontap", action = "drip:5" } }
+    assert.equal(5, ask("POST", "/a").drip_s)
   end)
 
   it("reads a pattern's punctuation as itself", function()

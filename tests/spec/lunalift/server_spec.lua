@@ -55,6 +55,19 @@ describe("lunalift.server", function()
     assert.is_true(timer.now() - begin < 3)
   end)
 
+  it("cuts a connection off, or lets an answer drip, for tests of clients", function()
+    local site <close> = listen(function(request)
+      if request.path == "/reset" then return { reset = true } end
+      return { body = "drops", drip_s = request.path == "/slow" and 0.2 or 0.001 }
+    end)
+    local _, why = client(site):post "/reset"
+    assert.equal("protocol", why.kind)
+    assert.is_true(why.unanswered)
+    assert.equal("drops", assert(client(site):get "/drip").body)
+    _, why = client(site):get("/slow", { timeout_s = 0.3 })
+    assert.equal("timeout", why.kind)
+  end)
+
   it("answers 500 for a handler that raises, or returns what is no answer", function()
     local answers <const> = {
       function() error "on purpose, for the log" end,
