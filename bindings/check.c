@@ -37,6 +37,10 @@ void fail_table(lua_State *L, const struct lift_error *err)
     }
     set_flag(L, "unanswered", err->unanswered);
     set_flag(L, "refused", err->refused);
+    if (err->retry_after_s > 0) {
+        lua_pushinteger(L, err->retry_after_s);
+        lua_setfield(L, -2, "retry_after_s");
+    }
     if (luaL_newmetatable(L, FAIL_TYPE)) {
         lua_pushcfunction(L, fail_tostring);
         lua_setfield(L, -2, "__tostring");

@@ -11,7 +11,8 @@
 /* The world's refusal: pushes nil and a failure table, returns 2, so that a function ends with
  * `return fail_push(L, &err)`. */
 int fail_push(lua_State *L, const struct lift_error *err);
-/* Only the table, { kind, message, hint?, unanswered?, refused? }, to be decorated. */
+/* Only the table, { kind, message, hint?, unanswered?, refused?, retry_after_s? }, to be decorated.
+ */
 void fail_table(lua_State *L, const struct lift_error *err);
 /* The value on top, if it is no failure (a text, a memory error, any table), becomes one of kind
  * bug. */

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "lift.h"
 
@@ -32,12 +33,14 @@ const char *lift_code_name(enum lift_code code);
  *
  * unanswered  the request may have been acted on: an effect must be looked up, never repeated
  * refused     the peer said no before it did anything: an effect may be sent again
+ * retry_after_s  the peer's wish when to ask again; 0: none
  * hint        what the user should do; may be empty
  */
 struct lift_error {
     enum lift_code code;
     bool unanswered;
     bool refused;
+    uint32_t retry_after_s;
     char text[512];
     char hint[256];
 };

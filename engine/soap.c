@@ -132,6 +132,8 @@ static const struct meaning {
     {"DuplicateName", LIFT_CONFLICT, ""},
     {"AlreadyExists", LIFT_CONFLICT, ""},
     {"Timedout", LIFT_TIMEOUT, ""},
+    {"SystemError", LIFT_PROTOCOL, "see the vCenter's log (vpxd.log)"}, /* tells nothing */
+    {"HostCommunication", LIFT_UNREACHABLE, "see why vCenter does not reach the host"},
     {"NotSupported", LIFT_UNSUPPORTED, ""},
     {"MethodNotFound", LIFT_UNSUPPORTED, ""},
     {"HostNotConnected", LIFT_UNREACHABLE, "reconnect the host in vCenter"},
@@ -165,6 +167,7 @@ static void fill_fault(struct lift_soap_fault *fault, const struct lift_xml_node
     const struct meaning *meaning = meaning_of(fault->type);
     const struct lift_xml_node *privilege = detail ? lift_xml_child(detail, "privilegeId") : NULL;
     lift_fail(err, meaning->code, "%s%s%s", fault->type, *message ? ": " : "", message);
+    err->refused = meaning->code == LIFT_BUSY;
     if (meaning->code == LIFT_DENIED && privilege && strcmp(fault->type, "NoPermission") == 0)
         lift_hint(err, "give the account the privilege %s", lift_xml_text(privilege));
     else if (*meaning->hint)

@@ -136,7 +136,7 @@ void lift_vsphere__take_cookie(struct lift_vsphere *vs, const struct lift_http_r
 
 void lift_vsphere__forget_login(struct lift_vsphere *vs)
 {
-    vs->live = false;
+    vs->live = vs->stale = false;
     lift_secret_free(vs->cookie);
     vs->cookie = NULL;
 }
@@ -253,13 +253,17 @@ struct lift_http *lift_vsphere__soap(struct lift_vsphere *vs,
 
 /* ---- judging ---- */
 
-bool lift_vsphere__bad_status(int status, bool effect, struct lift_error *err)
+bool lift_vsphere__bad_status(const struct lift_http_reply *reply, bool effect,
+                              struct lift_error *err)
 {
+    const int status = reply->status;
+    const int64_t wait_s = lift_http_retry_after(reply);
     bool refused = false, unknown = false;
     switch (status) {
     case 429:
     case 503:
         lift_fail(err, LIFT_BUSY, "HTTP %d: not available for now", status);
+        err->retry_after_s = wait_s < 0 ? 0 : wait_s > 86400 ? 86400 : (uint32_t)wait_s;
         refused = true;
         break;
     case 401:
@@ -304,7 +308,7 @@ static bool read_answer(const struct lift_http_reply *reply, bool effect,
                         struct lift_vsphere_end *end, struct lift_error *err)
 {
     if (reply->status != 200 && reply->status != 500)
-        return lift_vsphere__bad_status(reply->status, effect, err);
+        return lift_vsphere__bad_status(reply, effect, err);
     end->doc = lift_xml_parse(reply->body.data ? reply->body.data : "", reply->body.length, err);
     if (end->doc && lift_soap_decode(end->doc, &end->result, &end->fault, err))
         return true;
@@ -321,8 +325,6 @@ bool lift_vsphere__judge(const struct lift_http_reply *reply, const struct lift_
         *err = *why;
     else if (read_answer(reply, effect, end, err))
         return true;
-    if (!effect)
-        err->unanswered = false;
     char text[sizeof err->text];
     memcpy(text, err->text, sizeof text);
     snprintf(err->text, sizeof err->text, "%.60s: %.440s", method, text);
@@ -344,7 +346,7 @@ static void end_login(struct lift_vsphere *vs, const struct lift_error *err)
     if (!err) {
         vs->live = true;
         vs->generation++;
-    } else {
+    } else if (!vs->stale) {
         lift_vsphere__forget_login(vs);
     }
     /* Apart first: what the callbacks start may wait for the next login, not for this one. */
@@ -401,6 +403,8 @@ static void on_login(void *payload, struct lift_http_reply *reply, const struct 
         vs->paused_till = lift_loop_now_ms(lift_http_pool_loop(vs->pool)) + LOGIN_PAUSE_MS;
         vs->refusal = err;
     }
+    /* An answer without sense may have made a login all the same. */
+    vs->stale = !good && !end.fault.type[0] && vs->cookie;
     end_login(vs, good ? NULL : &err);
 }
 
@@ -492,9 +496,22 @@ static struct lift_http *send_login(struct lift_vsphere *vs, struct lift_error *
     return http;
 }
 
+static void on_stale_gone(void *payload, struct lift_http_reply *reply,
+                          const struct lift_error *why)
+{
+    struct lift_vsphere *vs = payload;
+    (void)reply, (void)why; /* mostly it had gone already */
+    lift_vsphere__forget_login(vs);
+    go_on(vs);
+}
+
 static bool next_step(struct lift_vsphere *vs, struct lift_error *err)
 {
-    if (!vs->action[0]) {
+    if (vs->stale) {
+        static const struct lift_vsphere_request logout = {
+            .method = "Logout", .self = {.id = "sessionManager"}, .timeout_ms = LOGOUT_TIMEOUT_MS};
+        vs->login = lift_vsphere__soap(vs, &logout, on_stale_gone, vs, err);
+    } else if (!vs->action[0]) {
         char *url = lift_asprintf("%s%s/vimServiceVersions.xml", vs->origin, vs->path);
         struct lift_vsphere__post get = {.method = "GET", .url = url};
         vs->login = lift_vsphere__send(vs, &get, on_versions, vs, err);
@@ -519,6 +536,7 @@ bool lift_vsphere__login(struct lift_vsphere *vs, struct lift_error *err)
         return false;
     }
     /* A Login on a cookie that has a live session is refused like a wrong password. */
-    lift_vsphere__forget_login(vs);
+    if (!vs->stale)
+        lift_vsphere__forget_login(vs);
     return next_step(vs, err);
 }

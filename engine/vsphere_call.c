@@ -113,7 +113,8 @@ static void renew(struct lift_vsphere_call *call, bool doubt)
     call->http = NULL;
     call->renewed = true;
     if (vs->live && vs->generation == call->generation) {
-        lift_vsphere__forget_login(vs);
+        vs->live = false;
+        vs->stale = true;
         vs->doubted = doubt;
     }
     if (vs->live) {
@@ -153,8 +154,8 @@ static bool all_missing(const struct lift_xml_node *result)
  * A stale cookie was seen to answer NoPermission, so that one is doubted; but once, lest each call
  * without a privilege cost a login.
  */
-static bool lost(const struct lift_vsphere_call *call, const struct lift_vsphere_end *end,
-                 bool *doubt)
+static bool lost(const struct lift_vsphere_call *call, int status,
+                 const struct lift_vsphere_end *end, bool *doubt)
 {
     const struct lift_vsphere *vs = call->vs;
     *doubt = strcmp(end->fault.type, "NoPermission") == 0;
@@ -162,19 +163,19 @@ static bool lost(const struct lift_vsphere_call *call, const struct lift_vsphere
         return false;
     if (*doubt)
         return vs->generation != call->generation || !vs->doubted;
-    return strcmp(end->fault.type, "NotAuthenticated") == 0 ||
+    return status == 401 || strcmp(end->fault.type, "NotAuthenticated") == 0 ||
            (end->result && all_missing(end->result));
 }
 
 /* ---- SOAP calls ---- */
 
-/* The server logged us out: gone is gone. */
+/* Gone is gone; but a login that nobody ended is kept, to be ended by another try. */
 static void end_logout(struct lift_vsphere_call *call, struct lift_vsphere_end *end)
 {
-    if (call->vs->generation == call->generation)
-        lift_vsphere__forget_login(call->vs);
     if (strcmp(end->fault.type, "NotAuthenticated") == 0)
         end->err = NULL;
+    if (!end->err && call->vs->generation == call->generation)
+        lift_vsphere__forget_login(call->vs);
     finish(call, end);
 }
 
@@ -194,7 +195,7 @@ static void on_reply(void *payload, struct lift_http_reply *reply, const struct 
     bool good = lift_vsphere__judge(reply, why, call->method, call->effect, &end, &err);
     if (call->kind == CALL_LOGOUT) {
         end_logout(call, &end);
-    } else if (reply && lost(call, &end, &doubt)) {
+    } else if (reply && lost(call, reply->status, &end, &doubt)) {
         lift_xml_doc_free(end.doc);
         renew(call, doubt);
     } else {
@@ -226,10 +227,9 @@ static void on_file(void *payload, struct lift_http_reply *reply, const struct l
     else if (status == 404)
         lift_fail(&err, LIFT_NOT_FOUND, "no such file, datastore or datacenter");
     else
-        lift_vsphere__bad_status(status, call->put, &err);
+        lift_vsphere__bad_status(reply, call->put, &err);
     if (err.code == LIFT_DENIED)
         lift_hint(&err, "give the account Datastore.Browse and Datastore.FileManagement");
-    err.unanswered = err.unanswered && call->put;
     char text[sizeof err.text];
     memcpy(text, err.text, sizeof text);
     snprintf(err.text, sizeof err.text, "%s %.250s: %.240s", call->put ? "PUT" : "GET", call->url,
@@ -334,9 +334,10 @@ struct lift_vsphere_call *lift_vsphere_logout(struct lift_vsphere *vs, lift_vsph
 {
     struct lift_vsphere_call *call = call_new(vs, CALL_LOGOUT, payload);
     call->done = done;
+    call->timeout_ms = vs->timeout_ms < LOGOUT_TIMEOUT_MS ? vs->timeout_ms : LOGOUT_TIMEOUT_MS;
     call->method = lift_strdup("Logout");
     snprintf(call->self.id, sizeof call->self.id, "sessionManager");
-    if (vs->live || lift_vsphere__logging_in(vs))
+    if (vs->live || vs->stale || lift_vsphere__logging_in(vs))
         return started(call, start(call, err));
     end_soon(call);
     return call;

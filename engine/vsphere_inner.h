@@ -5,6 +5,8 @@
 #include "timer.h"
 #include "vsphere.h"
 
+#define LOGOUT_TIMEOUT_MS 10000 /* nobody wants to wait for it */
+
 enum call_kind { CALL_SOAP, CALL_LOGIN, CALL_LOGOUT, CALL_FILE };
 
 struct lift_vsphere_call {
@@ -51,6 +53,7 @@ struct lift_vsphere {
     const struct lift_xml_node *content;
     struct lift_secret *cookie;
     bool live;
+    bool stale;           /* the cookie's login is given up; it is ended before there is another */
     bool doubted;         /* the last login was made because of a NoPermission */
     bool no_locale;       /* the server has no en_US */
     uint64_t paused_till; /* on the loop's clock, after a refused password */
@@ -92,7 +95,8 @@ bool lift_vsphere__judge(const struct lift_http_reply *reply, const struct lift_
                          const char *method, bool effect, struct lift_vsphere_end *end,
                          struct lift_error *err);
 /* What a status says that no API sends; always false. */
-bool lift_vsphere__bad_status(int status, bool effect, struct lift_error *err);
+bool lift_vsphere__bad_status(const struct lift_http_reply *reply, bool effect,
+                              struct lift_error *err);
 
 /* The calls, for the session: the login has ended, in `err` unless NULL. */
 void lift_vsphere__resume(struct lift_vsphere_call *call, const struct lift_error *err);

@@ -195,7 +195,7 @@ static void forgets_the_executer_with_the_login(void **state)
     peer->session[0] = '\0';
     o = run(peer, "vmkfstools clone", NULL, true);
     assert_true(o.err.refused);
-    assert_string_equal(peer->methods, "ExecuteSoap Login ");
+    assert_string_equal(peer->methods, "ExecuteSoap Logout Login ");
     o = run(peer, "vmkfstools clone", NULL, true);
     assert_int_equal(o.err.code, LIFT_OK);
     lift_xml_doc_free(o.doc);

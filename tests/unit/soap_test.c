@@ -114,7 +114,7 @@ static void names_a_fault_by_its_type(void **state)
               "NotAuthenticated", LIFT_DENIED);
     faults_as("<detail><NotAuthenticatedFault/></detail>", "NotAuthenticated", LIFT_DENIED);
     faults_as("<detail><x xsi:type='vim25:SystemErrorFault'/></detail>", "SystemError",
-              LIFT_FAILED);
+              LIFT_PROTOCOL);
     faults_as("<detail><x xsi:type='ManagedObjectNotFound'/></detail>", "ManagedObjectNotFound",
               LIFT_NOT_FOUND);
     faults_as("<detail><x xsi:type='ResourceInUse'/></detail>", "ResourceInUse", LIFT_BUSY);
