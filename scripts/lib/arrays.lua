@@ -155,18 +155,18 @@ function Array:ensure_host(initiators, name)
   local about <const> = ("host object %s on %s"):format(name, self.where)
   local promise <const> = self.job:promise("array.remove_host", { name = name, initiators = initiators }, about)
   local is_lost = false
-  local host <const> = self.job:effect(
-    "array.create_host",
-    name,
-    function() return self.inside:call("call", "create_host", name, initiators) end,
-    {
-      standin = { id = "new", name = name },
-      look = function()
-        is_lost = true
-        return find()
-      end,
-    }
-  )
+  local host <const> = self.job:effect("array.create_host", name, function()
+    local made <const>, why <const> = self.inside:call("call", "create_host", name, initiators)
+    local other <const> = why and why.kind == "conflict" and find() -- made by another run meanwhile
+    if other then other.made = false end
+    return made or other or nil, why
+  end, {
+    standin = { id = "new", name = name },
+    look = function()
+      is_lost = true
+      return find()
+    end,
+  })
   if host.made == false and not is_lost then -- only completed; if an answer was lost, it may be ours
     self.job:withdraw(promise)
     return host, false

@@ -8,6 +8,7 @@ local M <const> = {}
 local POLL_FIRST_S <const> = 0.3
 local POLL_LONGEST_S <const> = 5
 local POLL_PATIENCE_S <const> = 600 -- a vCenter may be away for minutes while the clone goes on
+local LATE_START_S <const> = 3
 local DIGEST_PATIENCE_S <const> = 1800 -- a call alone may take ten minutes
 
 ---@class lib.CloneProgress
@@ -141,14 +142,16 @@ function Clones:start(source, device)
   )
   if not ok then
     -- ours is asked what it has; of upstream's only a lost answer may have left a writer
-    if not self.is_ours and fail.is(started) and not started.unanswered then self.job:withdraw(promise) end
+    local is_answered <const> = fail.is(started) and not started.unanswered
+    if is_answered and self.is_ours then self.job:amend(promise, { answered = true }) end
+    if is_answered and not self.is_ours then self.job:withdraw(promise) end
     error(started)
   end
   if started.existing and started.taskId ~= task_id then
     self.job:withdraw(promise)
     fail.raise("busy", "another clone, %s, writes to %s already", started.taskId, device)
   end
-  self.job:amend(promise, { task_id = started.taskId })
+  self.job:amend(promise, { task_id = started.taskId, answered = true })
   return started.taskId
 end
 
@@ -212,8 +215,12 @@ function Clones:clean(task_id)
   end, { look = function() end })
 end
 
-local function stop_ours(self, task_id)
-  local task <const> = self:find(task_id)
+local function stop_ours(self, task_id, is_answered)
+  local task = self:find(task_id)
+  if not task and not is_answered then -- the start may still be on its way
+    timer.sleep(LATE_START_S)
+    task = self:find(task_id)
+  end
   if task and task.state == "running" then kill(self, task_id) end
   return task ~= false
 end
@@ -239,9 +246,10 @@ end
 
 --- Make certain that the task's writer is gone. Raises incomplete while it may live.
 ---@param task_id? string nil when the host chose an id that we never learnt
+---@param is_answered? boolean of its start: else it may begin only now
 ---@return boolean known the host has files of it, to be cleaned
-function Clones:stop(task_id)
-  if self.is_ours then return stop_ours(self, task_id) end
+function Clones:stop(task_id, is_answered)
+  if self.is_ours then return stop_ours(self, task_id, is_answered) end
   return stop_theirs(self, task_id)
 end
 

@@ -11,6 +11,7 @@ local M <const> = {}
 local list <const> = vsphere.list
 
 local RESCAN_TIMEOUT_S <const> = 600
+local DROP_TIMEOUT_S <const> = 120
 local RESCAN_EVERY_S <const> = 10
 local LOOK_FIRST_S <const> = 0.2
 local LOOK_LONGEST_S <const> = 2
@@ -161,20 +162,23 @@ function Host:detached()
   return naas
 end
 
--- An esxcli command that may be repeated: its effect is a state, not an event.
-function Host:set_state(name, target, command, args)
+-- An esxcli command that may be repeated: its effect is a state, not an event. `is_so` tells whether the state is reached, where a
+-- repetition would be refused then.
+function Host:set_state(name, target, command, args, options)
+  options = options or {}
   return self.job:effect(name, ("%s on %s"):format(target, self.name), function()
-    local rows <const>, why <const> = self:esxcli(command, args, { effect = true, timeout_s = RESCAN_TIMEOUT_S })
+    local rows <const>, why <const> = self:esxcli(command, args, { effect = true, timeout_s = options.timeout_s })
     if rows then return true end
     return nil, why
-  end, { standin = true, look = function() end })
+  end, { standin = true, look = options.is_so or function() end })
 end
 
 --- Look for new devices on the adapters given.
 ---@param adapters string[] vmhbaN
 function Host:rescan(adapters)
   for _, adapter in ipairs(adapters) do
-    self:set_state("host.rescan", adapter, "storage core adapter rescan", { type = "add", adapter = adapter })
+    local args <const> = { type = "add", adapter = adapter }
+    self:set_state("host.rescan", adapter, "storage core adapter rescan", args, { timeout_s = RESCAN_TIMEOUT_S })
   end
 end
 
@@ -211,7 +215,7 @@ end
 ---@return table device
 function Host:discover(lun, options)
   local until_s <const> = timer.now() + options.within_s
-  local rescan_s, pause_s = timer.now(), LOOK_FIRST_S
+  local rescan_s, pause_s, has_rescanned = timer.now(), LOOK_FIRST_S, false
   if self.job.dry_run then
     self:rescan(options.adapters)
     return { Device = lun.naa, Status = "on" }
@@ -220,11 +224,11 @@ function Host:discover(lun, options)
     local device <const> = self:device(lun.naa)
     local status <const> = device and device.Status
     if status == "on" or status == "degraded" then return device end
-    if timer.now() >= until_s then error(explain_absence(self, lun, options.within_s)) end
+    if has_rescanned and timer.now() >= until_s then error(explain_absence(self, lun, options.within_s)) end
     if device and GONE[status] then forget_detached(self, lun.naa) end
     if timer.now() >= rescan_s then
       self:rescan(options.adapters)
-      rescan_s, pause_s = timer.now() + RESCAN_EVERY_S, 0
+      rescan_s, pause_s, has_rescanned = timer.now() + RESCAN_EVERY_S, 0, true
     end
     self.job:waiting("%s is %s on %s", lun.naa, status or "not there yet", self.name)
     timer.sleep(pause_s)
@@ -246,12 +250,17 @@ function Host:check_device(device, lun, bytes)
   end
 end
 
+local function is_off(self, naa)
+  local device <const> = self:device(naa)
+  return not device or GONE[device.Status], device
+end
+
 local function wait_off(self, naa)
   local until_s <const> = timer.now() + OFF_WITHIN_S
   local pause_s = LOOK_FIRST_S
   while true do
-    local device <const> = self:device(naa)
-    if not device or GONE[device.Status] then return end
+    local off <const>, device <const> = is_off(self, naa)
+    if off then return end
     if timer.now() >= until_s then fail.raise("incomplete", "%s is still %s on %s", naa, device.Status, self.name) end
     timer.sleep(pause_s)
     pause_s = math.min(2 * pause_s, LOOK_LONGEST_S)
@@ -263,7 +272,9 @@ function Host:detach(naa)
   local device <const> = self:device(naa)
   if not device then return end
   if not GONE[device.Status] then
-    self:set_state("host.detach", naa, "storage core device set", { state = "off", device = naa })
+    local args <const> = { state = "off", device = naa }
+    local function is_so() return is_off(self, naa) or nil end
+    self:set_state("host.detach", naa, "storage core device set", args, { is_so = is_so })
     wait_off(self, naa)
   end
   forget_detached(self, naa)
@@ -273,7 +284,8 @@ end
 ---@param adapters string[]
 function Host:drop_paths(adapters)
   for _, adapter in ipairs(adapters) do
-    self:set_state("host.drop_paths", adapter, "storage core adapter rescan", { type = "delete", adapter = adapter })
+    local args <const> = { type = "delete", adapter = adapter }
+    self:set_state("host.drop_paths", adapter, "storage core adapter rescan", args, { timeout_s = DROP_TIMEOUT_S })
   end
 end
 

@@ -9,9 +9,8 @@ local timer <const> = require "lunalift.timer"
 
 local M <const> = {}
 
-local EFFECT_TRIES <const> = 4
 local REFUSED_PAUSE_S <const> = 1
-local CLOSE_WITHIN_S <const> = 15
+local CLOSE_WITHIN_S <const> = 45
 
 ---@class lib.Promise
 ---@field n integer order
@@ -130,9 +129,9 @@ function Job:warn(fmt, ...) self.report:warning(fmt:format(...)) end
 
 -- ---- effects ----
 
---- One change of the outside world. `act` returns a value, or nil and the failure. An unanswered act is looked up with `look`,
---- which returns the value if it did happen and nil if it did not; one that was refused before anything was done is sent again, as an
---- effect of a new number.
+--- One change of the outside world. `act` returns a value, or nil and the failure. One that was refused before anything was done is sent
+--- again, as an effect of a new number. After any other failure that may pass (no answer, or one that tells nothing) it is looked up with
+--- `look`, which returns the value if it did happen, and nil if it did not or if a repetition does no harm: then it is sent again, too.
 ---@generic T
 ---@param name string "array.map"
 ---@param target string for people
@@ -141,7 +140,8 @@ function Job:warn(fmt, ...) self.report:warning(fmt:format(...)) end
 ---@return T
 function Job:effect(name, target, act, options)
   options = options or {}
-  for try = 1, EFFECT_TRIES do
+  local patience <const> = retry.patience(self.request.patience_s, { pause_s = REFUSED_PAUSE_S, effect = true })
+  while true do
     self.effects = self.effects + 1
     self.report:effect { number = self.effects, name = name, target = target, dry = self.dry_run }
     log.debug("effect", { number = self.effects, name = name, target = target, dry_run = self.dry_run })
@@ -150,11 +150,14 @@ function Job:effect(name, target, act, options)
     crash.point("before", self.effects)
     local value, why = act()
     crash.point("after", self.effects)
-    if value == nil and why and why.unanswered and options.look then value = options.look() end
     if value ~= nil then return value end
-    local again <const> = why and (why.refused or (why.unanswered and options.look))
-    if not again or try == EFFECT_TRIES then error(why or fail.new("bug", "%s returned nothing", name)) end
-    timer.sleep(why.retry_after_s or REFUSED_PAUSE_S)
+    if not why then fail.raise("bug", "%s returned nothing", name) end
+    if not why.refused then
+      if not options.look or not (why.unanswered or retry.is_passing(why)) then error(why) end
+      value = options.look()
+      if value ~= nil then return value end
+    end
+    if not patience:wait(name, why) then error(why) end
   end
 end
 
@@ -235,6 +238,16 @@ function Job:take_over(journal)
   self.subject, self.task_id, self.achieved = journal.subject, journal.task, journal.done
 end
 
+-- Undos are idempotent, so that whatever kept one from its end, it is tried anew.
+local function keep_promise(self, promise, undo)
+  local patience <const> = retry.patience(undo.within_s / 2, { stubborn = true }) -- the rest is the last try's
+  while true do
+    local kept <const>, why <const> = pcall(undo.run, self, promise.args)
+    if kept then return end
+    if fail.of(why).kind == "bug" or not patience:wait("undo " .. promise.undo, why) then error(why) end
+  end
+end
+
 -- Who lost the journal settles nothing: the promises are another's now. What a later version promised is kept, with all before it.
 local function settle_one(self, promise)
   local may <const>, lost <const> = pcall(function()
@@ -243,7 +256,7 @@ local function settle_one(self, promise)
   if not may then return fail.of(lost), true end
   local known <const>, undo <const> = pcall(undo_of, promise.undo)
   if not known then return fail.of(undo), true end
-  local child <const> = task.shield(undo.within_s, undo.run, self, promise.args)
+  local child <const> = task.shield(undo.within_s, keep_promise, self, promise, undo)
   local _, why <const> = child:join()
   return why, undo.barrier, undo.cosmetic
 end

@@ -4,7 +4,7 @@ local fail <const> = require "lib.fail"
 local M <const> = {}
 
 ---@class lib.Undo
----@field within_s number its own deadline
+---@field within_s number its own deadline, which leaves room for a call or two that are never answered
 ---@field barrier? boolean while it is not kept, nothing promised before it may be touched
 ---@field cosmetic? boolean what stays when it is not kept harms nobody
 ---@field run fun(job: lib.Job, args: table)
@@ -24,22 +24,22 @@ end
 
 --- Until the writer is certainly gone, the device must stay.
 M["clone.stop"] = {
-  within_s = 60,
+  within_s = 240,
   barrier = true,
   run = function(job, args)
     local wrapper <const> = wrapper_on(job, args.host)
-    if wrapper:stop(args.task_id) then clean_up(job, args, wrapper) end
+    if wrapper:stop(args.task_id, args.answered) then clean_up(job, args, wrapper) end
   end,
 }
 
 M["clone.clean"] = {
-  within_s = 60,
+  within_s = 180,
   cosmetic = true,
   run = function(job, args) wrapper_on(job, args.host):clean(args.task_id) end,
 }
 
 M["host.detach"] = {
-  within_s = 90,
+  within_s = 300,
   run = function(job, args)
     job.site:vcenter():host_again(args.host):detach(args.naa)
     said(job, "device detached")
@@ -47,7 +47,7 @@ M["host.detach"] = {
 }
 
 M["array.unmap"] = {
-  within_s = 120,
+  within_s = 300,
   run = function(job, args)
     job.site:array():unmap(args.lun, args.host)
     said(job, "LUN unmapped")
@@ -55,12 +55,12 @@ M["array.unmap"] = {
 }
 
 M["host.drop_paths"] = {
-  within_s = 120,
+  within_s = 400,
   run = function(job, args) job.site:vcenter():host_again(args.host):drop_paths(args.adapters) end,
 }
 
 M["array.remove_host"] = {
-  within_s = 60,
+  within_s = 240,
   run = function(job, args)
     local array <const> = job.site:array()
     local host <const> = array:find_host(args.initiators, args.name)

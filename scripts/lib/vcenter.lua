@@ -3,6 +3,8 @@ local address <const> = require "lib.address"
 local fail <const> = require "lib.fail"
 local hosts <const> = require "lib.hosts"
 local poll <const> = require "lib.poll"
+local retry <const> = require "lib.retry"
+local task <const> = require "lunalift.task"
 local vsphere <const> = require "lunalift.vsphere"
 
 local M <const> = {}
@@ -16,6 +18,7 @@ local Vcenter <const> = {}
 Vcenter.__index = Vcenter
 
 local TASK_EVERY_S <const> = 0.5
+local LOGOUT_WITHIN_S <const> = 20
 
 local VM_PATHS <const> =
   { "name", "runtime.host", "runtime.connectionState", "runtime.powerState", "config.hardware.device", "snapshot" }
@@ -31,6 +34,12 @@ function M.open(job, conf)
     password = conf.password,
     tls = conf.tls,
   }
+  -- A login that was under way when we were cancelled is made all the same.
+  local _undo <close> = setmetatable({}, {
+    __close = function(_, why)
+      if why then task.shield(LOGOUT_WITHIN_S, session.logout, session):join() end
+    end,
+  })
   local ok <const>, content <const> = pcall(
     job.read,
     job,
@@ -47,7 +56,11 @@ function M.open(job, conf)
   )
 end
 
-function Vcenter:close() self.session:logout() end
+function Vcenter:close()
+  local function logout() return self.session:logout() end
+  local done <const>, why <const> = retry.read("log out", LOGOUT_WITHIN_S, logout, { stubborn = true })
+  if not done and why then error(why) end
+end
 
 function Vcenter:retrieve(what, spec)
   return self.job:read(what, function() return self.session:retrieve(spec) end)

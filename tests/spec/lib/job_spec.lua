@@ -57,8 +57,8 @@ describe("a job", function()
       assert.same({ 1 }, clock.naps)
     end)
 
-    it("again when the peer said, four times in all", function()
-      local job <const> = fake_job.new()
+    it("again when the peer said, and no longer than the user's patience", function()
+      local job <const> = fake_job.new { request = { patience_s = 30 } }
       local why <const> = raised(
         job.effect,
         job,
@@ -69,6 +69,25 @@ describe("a job", function()
       assert.equal("busy", why.kind)
       assert.equal(4, #job.trace)
       assert.same({ 9, 9, 9 }, clock.naps)
+    end)
+
+    it("again, but three times at most, when each time the login was refused", function()
+      local job <const> = fake_job.new { request = { patience_s = 30 } }
+      local why <const> = raised(
+        job.effect,
+        job,
+        "array.map",
+        "x",
+        function() return nil, fake_job.refusal("denied", { refused = true }) end
+      )
+      assert.equal("denied", why.kind)
+      assert.equal(3, #job.trace)
+    end)
+
+    it("looked up, too, when a whole answer tells nothing about them", function()
+      local job <const> = fake_job.new()
+      local act <const> = scripted { { nil, fake_job.refusal("failed", { status = 500 }) } }
+      assert.equal("found", job:effect("array.map", "x", act, { look = function() return "found" end }))
     end)
 
     it("once when the answer was lost, and the look finds them done", function()
@@ -226,7 +245,7 @@ describe("a job", function()
     end)
 
     it("goes on with the others when an undo fails, and leaves that one in the journal", function()
-      undoes("host.detach", { why = fake_job.refusal "unreachable" })
+      undoes("host.detach", { why = fake_job.refusal "conflict" })
       local job <const> = fake_job.new()
       local _, left <const> = job:run(function()
         job:promise("array.unmap", { id = 1 }, "")
@@ -234,8 +253,9 @@ describe("a job", function()
       end)
       assert.equal(1, #left)
       assert.equal("device 2 is on", left[1].promise.about)
-      assert.equal("unreachable", left[1].why.kind)
-      assert.same({ "undo host.detach 2", "undo array.unmap 1" }, fake_job.only(job.trace, "undo"))
+      assert.equal("conflict", left[1].why.kind)
+      local tried <const> = "undo host.detach 2"
+      assert.same({ tried, tried, tried, "undo array.unmap 1" }, fake_job.only(job.trace, "undo"))
       assert.same("journal host.detach", fake_job.only(job.trace, "journal")[3])
       assert.same({}, fake_job.only(job.trace, "journal cleared"))
       assert.same(1, #fake_job.only(job.trace, "failed leave nothing behind"))
@@ -250,13 +270,27 @@ describe("a job", function()
         job:promise("clone.stop", { id = 3 }, "writing")
         job:promise("host.detach", { id = 4 }, "later")
       end)
-      assert.same({ "undo host.detach 4", "undo clone.stop 3" }, fake_job.only(job.trace, "undo"))
+      local tried <const> = "undo clone.stop 3"
+      assert.same({ "undo host.detach 4", tried, tried, tried }, fake_job.only(job.trace, "undo"))
       local about <const> = {}
       for i, item in ipairs(left) do
         about[i] = item.promise.about
       end
       assert.same({ "writing", "on", "mapped" }, about)
       assert.equal(3, #job.promises)
+    end)
+
+    it("keeps one at the second try when something stood in the way of the first", function()
+      local tries = 0
+      undoes "array.unmap"
+      undo["array.unmap"].run = function()
+        tries = tries + 1
+        if tries == 1 then error(fake_job.refusal "denied") end
+      end
+      local job <const> = fake_job.new()
+      local _, left <const> = job:run(function() job:promise("array.unmap", { id = 1 }, "") end)
+      assert.same({}, left)
+      assert.equal(2, tries)
     end)
 
     it("gives up an undo that takes too long, and tells so", function()

@@ -233,7 +233,7 @@ describe("recovery", function()
     assert.is_false(ok)
     assert.equal("incomplete", why.kind)
     assert.equal("wait for it", why.hint)
-    assert.same({ "clone.stop" }, undone)
+    assert.equal("clone.stop", table.concat(undone, " "):match "^(clone%.stop) ?[clone.stop ]*$") -- tried anew, and nothing after it
     assert.equal(3, #job.promises)
   end)
 

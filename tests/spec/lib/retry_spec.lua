@@ -48,6 +48,28 @@ describe("asking again", function()
     assert.same({ 7 }, clock.naps)
   end)
 
+  it("waits a minute at most, whatever the peer asked for", function()
+    retry.read("x", 600, (answers { { nil, { kind = "busy", message = "429", retry_after_s = 86400 } }, { "x" } }))
+    assert.same({ 60 }, clock.naps)
+    assert.is_nil(
+      (retry.read("x", 30, (answers { { nil, { kind = "busy", message = "429", retry_after_s = 86400 } } })))
+    )
+    assert.same({ 60 }, clock.naps)
+  end)
+
+  it("asks once more although the first answer took all the time", function()
+    local asked = 0
+    assert.equal(
+      "x",
+      retry.read("x", 60, function()
+        asked = asked + 1
+        if asked == 2 then return "x" end
+        clock.now_s = clock.now_s + 61
+        return nil, { kind = "timeout", message = "no answer in 60 s" }
+      end)
+    )
+  end)
+
   it("returns the last failure when the next try would come too late", function()
     local value <const>, why <const> = retry.read("x", 1, (answers { BUSY }))
     assert.is_nil(value)
