@@ -1,0 +1,68 @@
+local fail <const> = require "lib.fail"
+local matrix <const> = require "support.matrix"
+
+-- What strikes reads and effects alike; `_after`: when it was done already, which makes no difference for a read.
+local ANY <const> =
+  { "reset", "hang:3600", "status:401", "status:429", "status:500", "status:503", "truncate", "garbage", "drip:5" }
+local EFFECTS <const> = { "reset_after", "hang_after:3600", "status_after:500", "status_after:502" }
+local VCENTER <const> = { "fault:NotAuthenticated", "fault:SystemError" }
+
+-- What a flow may end by, although it struck only once: who refuses a password, or says that it failed, means it.
+local FINAL <const> = { ["status:401"] = true, ["status:500"] = true, ["status_after:500"] = true }
+
+local NEEDS_NO_LOGIN <const> = { GET = true, RetrieveServiceContent = true, Login = true, Logout = true }
+
+local function add(cases, entry, actions)
+  for _, action in ipairs(actions) do
+    local rule <const> = {
+      service = entry.service,
+      match = { method = entry.method, target = entry.target, path = not entry.target and entry.pattern or nil },
+      after = entry.nth - 1,
+      action = action,
+    }
+    -- A login whose answer was lost is known to nobody: it ends by its idle time.
+    local may_leave <const> = entry.method == "Login" and "^left behind: session" or nil
+    cases[#cases + 1] = { entry = entry, action = action, rule = rule, may_leave = may_leave }
+  end
+end
+
+local function cases_of(requests)
+  local cases <const> = {}
+  for _, entry in ipairs(requests) do
+    add(cases, entry, ANY)
+    if entry.effect then add(cases, entry, EFFECTS) end
+    if entry.service == "vcenter" and not NEEDS_NO_LOGIN[entry.method] then add(cases, entry, VCENTER) end
+  end
+  -- Those that wait long stand together, so that they wait together.
+  table.sort(cases, function(a, b)
+    if a.action ~= b.action then return a.action < b.action end
+    return a.entry.n < b.entry.n
+  end)
+  return cases
+end
+
+describe("one fault at each request of populate", function()
+  it("leaves nothing behind, and ends in success or in a clean failure", function()
+    local bench <const> = matrix.open()
+    local trace <const> = bench:run {}
+    bench:close()
+    assert.is_nil(trace.why)
+    assert.same({}, trace.problems)
+
+    local cases <const>, counts <const>, wrong <const> = matrix.some(cases_of(trace.requests)), {}, {}
+    matrix.each(cases, function(case, outcome)
+      local why <const> = outcome.why
+      local kind <const> = not outcome.struck and "not reached" or why and "failed: " .. why.kind or "done"
+      local name <const> = ("%s (%d) %s"):format(case.entry.key, case.entry.nth, case.action)
+      counts[kind] = (counts[kind] or 0) + 1
+      local function is_wrong(fmt, ...) wrong[#wrong + 1] = name .. ": " .. fmt:format(...) end
+      if not outcome.struck then is_wrong "not reached" end
+      for _, problem in ipairs(outcome.problems) do
+        is_wrong("%s", problem)
+      end
+      if why and not FINAL[case.action] then is_wrong("%s: %s", why.kind, fail.text(why)) end
+    end)
+    matrix.tell(("%d requests, %d faults, %s"):format(#trace.requests, #cases, matrix.seconds()), counts)
+    assert(#wrong == 0, "\n" .. table.concat(wrong, "\n"))
+  end)
+end)
