@@ -3,7 +3,8 @@
 import json
 import os
 import sys
-import traceback
+
+from steps import main, step
 
 site = json.load(open(sys.argv[1], encoding="utf-8"))
 os.environ["REQUESTS_CA_BUNDLE"] = site["ca_file"]
@@ -19,13 +20,7 @@ svm = {"name": array["svm"]}
 config.CONNECTION = HostConnection(
     address, port=int(port), username=array["username"], password=array["password"], verify=True)
 
-STEPS = []
 ESX = "iqn.1998-01.com.VMware:Interop-1"
-
-
-def step(fn):
-    STEPS.append(fn)
-    return fn
 
 
 def refusal(call):
@@ -136,20 +131,4 @@ def unmaps_and_removes():
     assert refusal(Seen.group.get) == (404, "5374852")
 
 
-def main():
-    failed = 0
-    for fn in STEPS:
-        name = fn.__name__.replace("_", " ")
-        try:
-            fn()
-            print(f"ok - {name}", flush=True)
-        except Exception:  # every step has its say
-            failed += 1
-            traceback.print_exc()
-            print(f"not ok - {name}", flush=True)
-    print(f"{len(STEPS) - failed} passed, {failed} failed, 0 skipped")
-    return 1 if failed else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+main()
