@@ -235,7 +235,8 @@ struct lift_secret *opt_secret(lua_State *L, int idx, const char *name)
 
 void opt_trust(lua_State *L, int idx, const char *name, struct lift_trust *out)
 {
-    static const char *const names[] = {"ca", "ca_file", "thumbprint", "insecure", NULL};
+    static const char *const names[] = {"ca",         "ca_file",  "and_system",
+                                        "thumbprint", "insecure", NULL};
     *out = (struct lift_trust){0};
     int type = get(L, idx, name);
     if (type != LUA_TNIL) {
@@ -244,6 +245,7 @@ void opt_trust(lua_State *L, int idx, const char *name, struct lift_trust *out)
         opt_known(L, -1, names);
         out->ca_pem = opt_string(L, -1, "ca", NULL);
         out->ca_file = opt_string(L, -1, "ca_file", NULL);
+        out->and_system = opt_boolean(L, -1, "and_system", false);
         out->thumbprint = opt_string(L, -1, "thumbprint", NULL);
         out->insecure = opt_boolean(L, -1, "insecure", false);
     }

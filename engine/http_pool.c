@@ -19,6 +19,7 @@ static struct lift_trust trust_copy(const struct lift_trust *trust)
         .thumbprint = lift_strdup(trust->thumbprint),
         .client_cert_pem = lift_strdup(trust->client_cert_pem),
         .client_key_pem = lift_secret_ref(trust->client_key_pem),
+        .and_system = trust->and_system,
         .insecure = trust->insecure,
     };
 }
@@ -48,8 +49,9 @@ static bool same_secret(const struct lift_secret *a, const struct lift_secret *b
 
 static bool same_trust(const struct lift_trust *a, const struct lift_trust *b)
 {
-    return a->insecure == b->insecure && same_text(a->ca_pem, b->ca_pem) &&
-           same_text(a->ca_file, b->ca_file) && same_text(a->thumbprint, b->thumbprint) &&
+    return a->insecure == b->insecure && a->and_system == b->and_system &&
+           same_text(a->ca_pem, b->ca_pem) && same_text(a->ca_file, b->ca_file) &&
+           same_text(a->thumbprint, b->thumbprint) &&
            same_text(a->client_cert_pem, b->client_cert_pem) &&
            same_secret(a->client_key_pem, b->client_key_pem);
 }

@@ -184,8 +184,11 @@ static bool fill_store(SSL_CTX *ctx, const struct lift_trust *trust, struct lift
     if (!store)
         return refuse(err, "no certificate store");
     SSL_CTX_set_cert_store(ctx, store);
-    if (!trust->ca_pem && !trust->ca_file)
-        return SSL_CTX_set_default_verify_paths(ctx) || refuse(err, "no trust of the system");
+    bool is_own = trust->ca_pem || trust->ca_file;
+    if ((!is_own || trust->and_system) && !SSL_CTX_set_default_verify_paths(ctx))
+        return refuse(err, "no trust of the system");
+    if (!is_own)
+        return true;
     /* Who hands us an intermediate or a leaf as CA means to trust it. */
     X509_STORE_set_flags(store, X509_V_FLAG_PARTIAL_CHAIN);
     if (trust->ca_pem && !add_authorities(store, trust->ca_pem, err))

@@ -9,7 +9,7 @@
 /*
  * How a peer is verified; all borrowed.  insecure wins, then thumbprint (the leaf certificate alone
  * decides: neither name nor date matter then), else ca_pem and ca_file if given, else the system's
- * trust and SSL_CERT_FILE.
+ * trust and SSL_CERT_FILE; with and_system, these count beside the first two.
  */
 struct lift_trust {
     const char *ca_pem;
@@ -18,6 +18,7 @@ struct lift_trust {
                                any case, colons optional */
     const char *client_cert_pem;
     struct lift_secret *client_key_pem;
+    bool and_system;
     bool insecure;
 };
 

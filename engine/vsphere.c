@@ -20,6 +20,7 @@ static void copy_trust(struct lift_trust *to, const struct lift_trust *from)
     to->thumbprint = lift_strdup(from->thumbprint);
     to->client_cert_pem = lift_strdup(from->client_cert_pem);
     to->client_key_pem = lift_secret_ref(from->client_key_pem);
+    to->and_system = from->and_system;
     to->insecure = from->insecure;
 }
 

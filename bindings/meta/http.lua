@@ -6,6 +6,7 @@ local http = {}
 ---@class Trust
 ---@field ca? string PEM text
 ---@field ca_file? string
+---@field and_system? boolean trust the system's authorities and SSL_CERT_FILE beside ca and ca_file; without these they count anyway
 ---@field thumbprint? string SHA-1 or SHA-256 of the certificate, AA:BB:…
 ---@field insecure? boolean
 

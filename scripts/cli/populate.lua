@@ -18,19 +18,20 @@ local words <const> = require "lib.words"
 
 local M <const> = {}
 
-local IGNORED <const> = "taken for forklift's sake, without effect"
-
 local USAGE <const> = [[
 usage: lunalift populate [flags]
 
 Fills the volume behind a claim with the bytes of a VMware disk: an ESXi host asks, the array moves the data.
 
 A flag is --name VALUE or --name=VALUE. Its twin in the environment is LUNALIFT_NAME, in capitals with underscores; the variable
-in brackets is read after that. Options of an array come from the environment alone: ONTAP_SVM for ontap.
+in brackets is read after that. Options of an array come from the environment alone: ONTAP_SVM for ontap. The variable cacert holds
+certificate authorities in PEM, to be trusted beside --ca-file and the system's.
 
 ]]
 
 local AFTERWORD <const> = [[
+
+Flags of forklift and klog that have no effect here are taken, too: --cr-name, --pvc-size, --logtostderr and their like.
 
 exit codes: 0 done, 1 failed, 2 configuration, 3 worth another try, 4 cancelled, 5 still mapped or a writer may live
 ]]
@@ -79,6 +80,40 @@ M.FLAGS = {
   { name = "vsphere-thumbprint", help = "vCenter's certificate, SHA-1 or SHA-256: AA:BB:…" },
   { name = "ca-file", help = "PEM file of certificate authorities to trust, for vCenter and array" },
   { name = "esxi-clone-method", env = "ESXI_CLONE_METHOD", default = "vib", help = "how the host is reached: vib" },
+  { name = "ssh-private-key", env = "SSH_PRIVATE_KEY", type = "secret", help = "base64 of a PEM text, for ssh" },
+  {
+    name = "ssh-public-key",
+    env = "SSH_PUBLIC_KEY",
+    type = "secret",
+    help = "base64 of a line of authorized_keys, for ssh",
+  },
+  {
+    name = "disable-vvol-method",
+    env = "DISABLE_VVOL_METHOD",
+    type = "bool",
+    default = false,
+    help = "let the host copy vVols, though the array could",
+  },
+  {
+    name = "disable-rdm-method",
+    env = "DISABLE_RDM_METHOD",
+    type = "bool",
+    default = false,
+    help = "let the host copy raw device mappings, though the array could",
+  },
+  {
+    name = "host-lease-namespace",
+    env = "HOST_LEASE_NAMESPACE",
+    default = "openshift-mtv",
+    help = "namespace of the Leases that share a host",
+  },
+  {
+    name = "host-lease-duration",
+    env = "HOST_LEASE_DURATION_SECONDS",
+    type = "seconds",
+    default = 10,
+    help = "seconds after which a holder that says nothing has lost its Lease",
+  },
   { name = "migration-host", help = "host that runs the clone (host-123 or name); default: where the VM is" },
   { name = "kubeconfig", env = "KUBECONFIG", help = "default: the service account of the pod" },
   { name = "master", help = "address of the Kubernetes API, in place of the kubeconfig's" },
@@ -119,15 +154,42 @@ M.FLAGS = {
   { name = "vv", help = "and tracebacks", type = "bool" },
   { name = "help", help = "this text", type = "bool" },
   { name = "version", help = "what this is", type = "bool" },
-  { name = "owner-uid", help = "the claim's uid" },
-  { name = "cr-name", help = IGNORED },
-  { name = "cr-namespace", help = IGNORED },
-  { name = "pvc-size", help = IGNORED },
-  { name = "secret-name", help = IGNORED },
-  { name = "http-endpoint", help = IGNORED },
-  { name = "metrics-path", help = IGNORED },
-  { name = "logtostderr", help = IGNORED, type = "bool" },
+  { name = "owner-uid", help = "the claim's uid: refuse another claim of that name; default: whatever it has" },
+  {
+    name = "http-endpoint",
+    help = "address to serve metrics at, such as :8443, or off; default: :8443 in a pod, else off",
+  },
+  { name = "metrics-path", default = "/metrics", help = "path of the metrics" },
+  {
+    name = "metrics-linger",
+    type = "seconds",
+    default = 10,
+    help = "longest wait, in seconds, until the last metrics were asked for",
+  },
 }
+
+-- What forklift sends beside, and klog's flags, which upstream's program has too.
+local IGNORED <const> = {
+  ["cr-name"] = "string",
+  ["cr-namespace"] = "string",
+  ["pvc-size"] = "string",
+  ["secret-name"] = "string",
+  add_dir_header = "bool",
+  alsologtostderr = "bool",
+  log_backtrace_at = "string",
+  log_dir = "string",
+  log_file = "string",
+  log_file_max_size = "integer",
+  logtostderr = "bool",
+  one_output = "bool",
+  skip_headers = "bool",
+  skip_log_headers = "bool",
+  stderrthreshold = "string",
+  vmodule = "string",
+}
+for name, type in pairs(IGNORED) do
+  M.FLAGS[#M.FLAGS + 1] = { name = name, type = type, ignored = true, help = "" }
+end
 
 local MANDATORY <const> = {
   "source-vm-id",
@@ -140,8 +202,6 @@ local MANDATORY <const> = {
   "vsphere-username",
   "vsphere-password",
 }
-
-local CLONE_METHODS <const> = { vib = true }
 
 local function is_given(value)
   if secret.is(value) then return not value:is_empty() end
@@ -168,10 +228,43 @@ function M.check_mandatory(values, mandatory)
   end
 end
 
-local function check_method(text)
+-- Forklift puts base64 of the keys' texts into its Secret, which Kubernetes decodes once on its way into the environment.
+local function check_ssh_keys(values)
+  for _, name in ipairs { "ssh-private-key", "ssh-public-key" } do
+    local key <const> = values[name]
+    local variable <const> = name:upper():gsub("-", "_")
+    if not is_given(key) then
+      fail.raise("config", "the clone method ssh needs %s", variable)
+    elseif not key:unbase64() then
+      error(fail.hint(fail.new("config", "%s is no base64", variable), "give base64 of the key's text"))
+    end
+  end
+end
+
+local function check_method(values)
+  local text <const> = values["esxi-clone-method"]
   local method <const> = text:lower():match "^%s*(.-)%s*$"
-  if CLONE_METHODS[method] then return method end
-  error(fail.hint(fail.new("config", "unknown ESXi clone method '%s'", text), "use vib"))
+  if method == "" or method == "vib" then return "vib" end
+  if method ~= "ssh" then error(fail.hint(fail.new("config", "unknown ESXi clone method '%s'", text), "use vib")) end
+  check_ssh_keys(values)
+  local why <const> = fail.new("unsupported", "the clone method ssh is not in this build")
+  error(fail.hint(why, "set ESXI_CLONE_METHOD=vib, and install the VIB vmkfstools-wrapper on the hosts"))
+end
+
+-- vCenter's certificate authority as forklift hands it over.
+local function authorities()
+  local pem <const> = env.get "cacert"
+  if not is_given(pem) then return nil end
+  if pem:find("-----BEGIN CERTIFICATE-----", 1, true) then return pem end
+  local why <const> = fail.new("config", "the variable cacert holds no certificate")
+  error(fail.hint(why, "put certificates in PEM into ca.crt of the Secret: -----BEGIN CERTIFICATE-----"))
+end
+
+local function trust(values, thumbprint, is_insecure)
+  local ca <const> = authorities()
+  local tls <const> = { insecure = is_insecure, thumbprint = thumbprint, ca_file = values["ca-file"] }
+  tls.ca, tls.and_system = ca, ca ~= nil
+  return tls
 end
 
 local function vendor_options(vendor)
@@ -201,22 +294,14 @@ function M.site_conf(values)
   array.password = values["storage-password"]
   array.token = values["storage-token"]
   array.timeout_s = values["storage-http-timeout-seconds"] or array.timeout_s
-  array.tls = {
-    insecure = values["storage-skip-ssl-verification"] == "true",
-    thumbprint = values["storage-thumbprint"],
-    ca_file = values["ca-file"],
-  }
+  array.tls = trust(values, values["storage-thumbprint"], values["storage-skip-ssl-verification"] == "true")
   return {
     array = array,
     vcenter = {
       host = values["vsphere-hostname"],
       username = values["vsphere-username"],
       password = values["vsphere-password"],
-      tls = {
-        insecure = values["vsphere-insecure"],
-        thumbprint = values["vsphere-thumbprint"],
-        ca_file = values["ca-file"],
-      },
+      tls = trust(values, values["vsphere-thumbprint"], values["vsphere-insecure"]),
     },
     kube = { kubeconfig = values.kubeconfig, master = values.master },
   }
@@ -229,9 +314,13 @@ local function request_of(values)
     vm = values["source-vm-id"],
     vmdk = vmdk.parse(values["source-vmdk"]),
     claim = values["owner-name"],
+    claim_uid = is_given(values["owner-uid"]) and values["owner-uid"] or nil,
     namespace = values["target-namespace"],
     migration_host = values["migration-host"],
-    method = check_method(values["esxi-clone-method"]),
+    method = check_method(values),
+    lease_namespace = values["host-lease-namespace"],
+    lease_seconds = values["host-lease-duration"],
+    no_array_copy = { vvol = values["disable-vvol-method"], rdm = values["disable-rdm-method"] },
     journal = values.journal,
     kubeconfig = values.kubeconfig,
     verify = values.verify,

@@ -13,7 +13,7 @@ local M <const> = {}
 ---@field default? any
 ---@field env? string upstream's variable; the twin LUNALIFT_<FLAG> is always read, before it
 ---@field choices? string[]
----@field ignored? boolean taken for upstream's sake, without effect
+---@field ignored? boolean taken for upstream's sake, without effect; not in the help
 
 local TRUE <const> = { ["1"] = true, t = true, T = true, ["true"] = true, TRUE = true, True = true }
 local FALSE <const> = { ["0"] = true, f = true, F = true, ["false"] = true, FALSE = true, False = true }
@@ -130,7 +130,9 @@ function M.help(flags)
   for _, flag in ipairs(flags) do
     local default <const> = flag.default and ("; default: %s"):format(flag.default) or ""
     local variable <const> = flag.env and (" (%s)"):format(flag.env) or ""
-    lines[#lines + 1] = ("  --%-30s %s%s%s"):format(flag.name, flag.help, default, variable)
+    if not flag.ignored then
+      lines[#lines + 1] = ("  --%-30s %s%s%s"):format(flag.name, flag.help, default, variable)
+    end
   end
   return table.concat(lines, "\n")
 end

@@ -53,7 +53,15 @@ local function wait_bound(job, kube, claim, within_s)
   end
 end
 
---- Raises not_found for a missing claim, config for an unbound or non-CSI one.
+-- A claim of the same name that was made since is another's, with bytes of its own.
+local function check_uid(claim, uid)
+  if not uid or uid == claim.metadata.uid then return end
+  local why <const> =
+    fail.new("conflict", "claim %s has the uid %s, not %s", claim.metadata.name, claim.metadata.uid, uid)
+  error(fail.hint(why, "it was made anew: start for that one, or leave out --owner-uid"))
+end
+
+--- Raises not_found for a missing claim, config for an unbound or non-CSI one, conflict for one with another uid.
 ---@param job lib.Job
 ---@param kube Kube
 ---@param namespace string
@@ -71,6 +79,7 @@ function M.of_claim(job, kube, namespace, name)
     end
     error(why)
   end
+  check_uid(claim, job.request.claim_uid)
   local volume_name <const> = wait_bound(job, kube, claim, job.request.bind_within_s)
   local volume <const> = job:read(
     "volume " .. volume_name,

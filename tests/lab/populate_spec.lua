@@ -1,4 +1,5 @@
 --- Whole runs that succeed, in every style of output, and what they leave: equal bytes and nothing else.
+local certificate <const> = require "lunalift.certificate"
 local fs <const> = require "lunalift.fs"
 local json <const> = require "lunalift.json"
 local labs <const> = require "support.lab"
@@ -131,6 +132,19 @@ describe("populate, on a site", function()
       LUNALIFT_STORAGE_THUMBPRINT = lab.site.arrays[1].thumbprint,
     }
     dry_run { GOVMOMI_INSECURE = "true", STORAGE_SKIP_SSL_VERIFICATION = "true" }
+  end)
+
+  it("trusts by the variable cacert, beside SSL_CERT_FILE", function()
+    local ours <const> = assert(fs.read(lab.site.ca_file))
+    local another <const> = assert(certificate.ca { cn = "another" }).cert
+    for _, env in ipairs { { cacert = ours }, { cacert = another, SSL_CERT_FILE = lab.site.ca_file } } do
+      env.LUNALIFT_CA_FILE = false
+      local ended <const> = lab:populate { words = { "--dry-run" }, env = env }
+      assert.equal(0, ended.code, ended.err)
+    end
+    local ended <const> = lab:populate { words = { "--dry-run" }, env = { cacert = another, LUNALIFT_CA_FILE = false } }
+    assert.matches("certificate", ended.err)
+    assert.equal(2, ended.code)
   end)
 
   it("logs for debugging upon -v in klog's ways, and not upon -v=0", function()

@@ -99,15 +99,57 @@ describe("lunalift populate", function()
     assert.equal("other.example", conf.array.hostname)
   end)
 
-  it(
-    "takes what forklift sends and has no effect here",
-    function()
-      assert.equal(
-        0,
-        run { ["cr-name"] = "x", ["cr-namespace"] = "y", ["pvc-size"] = "1", ["secret-name"] = "z", ["owner-uid"] = "u" }
-      )
-    end
-  )
+  it("takes what forklift sends and has no effect here, and klog's flags", function()
+    local code <const> = run(
+      { ["cr-name"] = "x", ["cr-namespace"] = "y", ["pvc-size"] = "1", ["secret-name"] = "z", stderrthreshold = "2" },
+      "--logtostderr",
+      "-alsologtostderr=false",
+      "-vmodule",
+      "a=2",
+      "--log_file_max_size=1800",
+      "-v=2"
+    )
+    assert.equal(0, code)
+    run { help = "true" }
+    assert.not_matches("stderrthreshold", console.said)
+  end)
+
+  it("hands on which claim is meant, whose Leases count, and what the array shall not copy", function()
+    variables.HOST_LEASE_NAMESPACE, variables.HOST_LEASE_DURATION_SECONDS = "mtv", "20.5"
+    variables.DISABLE_RDM_METHOD = "true"
+    run { ["owner-uid"] = "u-1" }
+    assert.same({ "u-1", "mtv", 20.5 }, { request.claim_uid, request.lease_namespace, request.lease_seconds })
+    assert.same({ vvol = false, rdm = true }, request.no_array_copy)
+    variables.HOST_LEASE_NAMESPACE, variables.HOST_LEASE_DURATION_SECONDS = nil, nil
+    run { ["owner-uid"] = "" }
+    assert.same({ "openshift-mtv", 10 }, { request.lease_namespace, request.lease_seconds })
+    assert.is_nil(request.claim_uid)
+  end)
+
+  it("trusts the authorities of the variable cacert beside the system's, at both ends", function()
+    variables.cacert = "-----BEGIN CERTIFICATE-----\n…"
+    run()
+    assert.same({ variables.cacert, true }, { conf.vcenter.tls.ca, conf.vcenter.tls.and_system })
+    assert.same(conf.vcenter.tls, conf.array.tls)
+    request, variables.cacert = nil, "/etc/ca.pem"
+    assert.equal("the variable cacert holds no certificate", refused())
+    variables.cacert = ""
+    run()
+    assert.same({ insecure = false, and_system = false }, conf.vcenter.tls)
+  end)
+
+  it("reads the keys for ssh, and says that it cannot use them", function()
+    local ssh <const> = { ["esxi-clone-method"] = "SSH" }
+    assert.equal("the clone method ssh needs SSH_PRIVATE_KEY", refused(ssh))
+    variables.SSH_PRIVATE_KEY, variables.SSH_PUBLIC_KEY = "no base64!", "c3NoLXJzYSBBQUFB"
+    assert.equal("SSH_PRIVATE_KEY is no base64", refused(ssh))
+    variables.SSH_PRIVATE_KEY = "LS0tLS1CRUdJTg=="
+    local ok <const>, why <const> = pcall(run, ssh)
+    assert.is_false(ok)
+    assert.same({ "unsupported", "the clone method ssh is not in this build" }, { why.kind, why.message })
+    assert.matches("ESXI_CLONE_METHOD=vib", why.hint)
+    assert.equal(0, run { ["esxi-clone-method"] = "" })
+  end)
 
   it("knows how far a copy is to be verified", function()
     run { verify = "full", receipt = "/r.json" }

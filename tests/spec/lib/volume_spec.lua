@@ -5,10 +5,10 @@ local stand_in <const> = require "spec.support.stand_in"
 local CLAIMS <const> = "/api/v1/namespaces/shop/persistentvolumeclaims/"
 
 describe("the volume of a claim", function()
-  local restore, clock, kube
+  local restore, clock, kube, asked_uid
 
   before_each(function()
-    clock = stand_in.clock()
+    clock, asked_uid = stand_in.clock(), nil
     restore = stand_in.install { ["lunalift.timer"] = clock.timer, ["lunalift.log"] = stand_in.log() }
     kube = { objects = {}, asked = {} }
     function kube:get(path)
@@ -32,7 +32,7 @@ describe("the volume of a claim", function()
   end
 
   local function find(name)
-    local job <const> = fake_job.new { request = { bind_within_s = 5 } }
+    local job <const> = fake_job.new { request = { bind_within_s = 5, claim_uid = asked_uid } }
     return require("lib.volume").of_claim(job, kube, "shop", name or "data"), job
   end
 
@@ -113,6 +113,17 @@ describe("the volume of a claim", function()
     assert.equal("not_found", why.kind)
     assert.equal("there is no claim nowhere in namespace shop", why.message)
     assert.equal("check --owner-name and --target-namespace", why.hint)
+  end)
+
+  it("is refused when another claim has taken the name", function()
+    claim("data", "pvc-1")
+    pv("pvc-1", { driver = "d", volumeHandle = "h-1" })
+    asked_uid = "uid-data"
+    assert.equal("pvc-1", (find()).name)
+    asked_uid = "uid-of-old"
+    local why <const> = raised()
+    assert.equal("conflict", why.kind)
+    assert.equal("claim data has the uid uid-data, not uid-of-old", why.message)
   end)
 
   it("is not called missing when nobody may ask", function()
