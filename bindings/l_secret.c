@@ -1,10 +1,10 @@
 /* lunalift.secret: values that print as *** and are wiped. */
 #include <lauxlib.h>
-#include <openssl/evp.h>
 #include <string.h>
 
 #include "bindings/check.h"
 #include "bindings/modules.h"
+#include "engine/base64.h"
 
 #define LENGTH_MAX ((size_t)1 << 20)
 
@@ -118,38 +118,17 @@ static int secret_wrap(lua_State *L)
     return 1;
 }
 
-/* Decoded length, or -1.  out has room for 3/4 of length plus 3. */
-static long decode_base64(const char *text, size_t length, unsigned char *out)
-{
-    unsigned char *clean = lift_calloc(length + 1, 1);
-    size_t kept = 0;
-    for (size_t i = 0; i < length; i++)
-        if (strchr(" \t\r\n", text[i]) == NULL)
-            clean[kept++] = (unsigned char)text[i];
-    int decoded = kept % 4 == 0 && kept < INT32_MAX ? EVP_DecodeBlock(out, clean, (int)kept) : -1;
-    if (decoded > 0 && kept > 0 && clean[kept - 1] == '=')
-        decoded -= clean[kept - 2] == '=' ? 2 : 1;
-    explicit_bzero(clean, length);
-    lift_free(clean);
-    return decoded;
-}
-
 static int secret_unbase64(lua_State *L)
 {
     struct lift_secret *secret = secret_check(L, 1);
-    size_t length = lift_secret_length(secret), room = length + 4;
-    struct handle *result = handle_new(L, length);
-    unsigned char *out = lift_calloc(room, 1);
-    long decoded = decode_base64(lift_secret_bytes(secret), length, out);
-    if (decoded >= 0)
-        result->secret = lift_secret_new(out, (size_t)decoded);
-    explicit_bzero(out, room);
-    lift_free(out);
-    if (decoded >= 0)
-        return 1;
+    size_t length = lift_secret_length(secret);
+    struct handle *decoded = handle_new(L, length);
+    struct lift_buf out = {0};
     struct lift_error err = {0};
-    lift_fail(&err, LIFT_CONFIG, "the value is not base64");
-    return fail_push(L, &err);
+    if (lift_base64_decode(&out, lift_secret_bytes(secret), length, &err))
+        decoded->secret = lift_secret_new(out.data, out.length);
+    lift_buf_wipe(&out);
+    return decoded->secret != NULL ? 1 : fail_push(L, &err);
 }
 
 int open_secret(lua_State *L)

@@ -1,11 +1,8 @@
 #include "secret.h"
 
-#include <stdbool.h>
 #include <string.h>
 
-#include <openssl/evp.h>
-
-#include "buf.h"
+#include "base64.h"
 
 /*
  * What to look for in a text: the secret itself, or what base64 makes of it at one of the three
@@ -41,22 +38,21 @@ static void wipe(char *bytes, size_t length)
 
 static void prepare_base64(struct needle *needle, const char *bytes, size_t length, size_t shift)
 {
-    size_t all = shift + length, room = (all + 2) / 3 * 4 + 1;
-    unsigned char *shifted = lift_calloc(1, all);
-    char *encoded = lift_calloc(1, room);
-    memcpy(shifted + shift, bytes, length);
-    EVP_EncodeBlock((unsigned char *)encoded, shifted, (int)all);
+    struct lift_buf shifted = {.max = SIZE_MAX / 4}, encoded = shifted;
+    if (!lift_buf_add(&shifted, "xx", shift) || !lift_buf_add(&shifted, bytes, length) ||
+        !lift_base64_encode(&encoded, shifted.data, shifted.length))
+        lift_no_memory(); /* nothing is as long as that */
 
     /* Only characters whose six bits are all the secret's. */
-    size_t from = (shift * 8 + 5) / 6, to = all * 8 / 6;
+    size_t from = (shift * 8 + 5) / 6, to = shifted.length * 8 / 6;
     needle->length = to - from;
     needle->text = lift_calloc(1, needle->length + 1);
-    memcpy(needle->text, encoded + from, needle->length);
+    memcpy(needle->text, encoded.data + from, needle->length);
     needle->base64 = true;
     needle->lead = shift > 0;
-    needle->tail = all % 3 > 0;
-    wipe((char *)shifted, all);
-    wipe(encoded, room);
+    needle->tail = shifted.length % 3 > 0;
+    lift_buf_wipe(&shifted);
+    lift_buf_wipe(&encoded);
 }
 
 static void prepare(struct lift_secret *secret)
