@@ -74,6 +74,9 @@ static enum lift_code code_of(int status)
     case 404:
     case 410:
         return LIFT_NOT_FOUND;
+    case 405:
+    case 415:
+        return LIFT_UNSUPPORTED;
     case 409:
     case 412:
         return LIFT_CONFLICT;
@@ -83,12 +86,21 @@ static enum lift_code code_of(int status)
     case 413:
     case 507:
         return LIFT_NO_SPACE;
+    case 422:
+        return LIFT_CONFIG;
     case 429:
     case 503:
         return LIFT_BUSY;
     default:
         return LIFT_FAILED;
     }
+}
+
+void http_judge(struct lift_error *err, int status)
+{
+    err->code = code_of(status);
+    err->refused = status == 401 || status == 429 || status == 503;
+    err->unanswered = status == 502 || status == 504;
 }
 
 static void set_retry_after(lua_State *L, const struct http_reply *r)
@@ -125,12 +137,11 @@ static int push_refusal(lua_State *L, const struct http_reply *r, const char *se
     if (!lift_url_parse(sent_to, &url, &err))
         url.origin = NULL; /* it was sent, so it is one */
     excerpt(r, begins);
-    lift_fail(&err, code_of(r->status), "%s %.100s%.*s: HTTP status %d%s%s", r->method,
+    lift_fail(&err, LIFT_FAILED, "%s %.100s%.*s: HTTP status %d%s%s", r->method,
               url.origin ? url.origin : "", (int)strcspn(path, "?"), path, r->status,
               begins[0] ? ": " : "", begins);
     lift_url_fini(&url);
-    err.refused = r->status == 401 || r->status == 429 || r->status == 503;
-    err.unanswered = r->status == 502 || r->status == 504;
+    http_judge(&err, r->status);
     if (r->status >= 300 && r->status < 400)
         lift_hint(&err, "redirects are not followed: give the address that it points to");
     fail_push(L, &err);

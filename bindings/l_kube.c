@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "bindings/check.h"
+#include "bindings/http_reply.h"
 #include "bindings/modules.h"
 #include "bindings/state.h"
 #include "bindings/task.h"
@@ -104,37 +105,6 @@ static void on_reply(void *payload, struct lift_http_reply *reply, const struct 
     task_op_wake(call);
 }
 
-static enum lift_code code_of(int status, const char *reason)
-{
-    switch (status) {
-    case 401:
-    case 403:
-        return LIFT_DENIED;
-    case 404:
-    case 410:
-        return LIFT_NOT_FOUND;
-    case 409:
-    case 412:
-        return LIFT_CONFLICT;
-    case 408:
-    case 504:
-        return LIFT_TIMEOUT;
-    case 413:
-    case 507:
-        return LIFT_NO_SPACE;
-    case 415:
-    case 405:
-        return LIFT_UNSUPPORTED;
-    case 422:
-        return LIFT_CONFIG;
-    case 429:
-    case 503:
-        return LIFT_BUSY;
-    default:
-        return strcmp(reason, "ServerTimeout") == 0 ? LIFT_BUSY : LIFT_FAILED;
-    }
-}
-
 static void add_hint(struct lift_error *err, int status)
 {
     if (status == 401)
@@ -185,13 +155,13 @@ static int push_refusal(lua_State *L, const struct call *call, const char *path)
     const char *reason = push_text(L, object, "reason");
     const char *message = push_text(L, object, "message");
     const char *body = call->body.data != NULL ? call->body.data : "";
-    struct lift_error err;
+    struct lift_error err = {0};
     char shown[SNIPPET + 1];
     lift_quote(shown, sizeof shown, *message != '\0' ? message : body);
-    lift_fail(&err, code_of(call->status, reason), "%s %s: %d %s", call->method, path, call->status,
-              shown);
-    err.unanswered = call->status == 502 || call->status == 504;
-    err.refused = call->status == 401 || call->status == 429 || call->status == 503;
+    lift_fail(&err, LIFT_FAILED, "%s %s: %d %s", call->method, path, call->status, shown);
+    http_judge(&err, call->status);
+    if (strcmp(reason, "ServerTimeout") == 0)
+        err.code = LIFT_BUSY;
     add_hint(&err, call->status);
     lua_Integer seconds = retry_after(L, object, call);
     fail_push(L, &err);

@@ -1,3 +1,5 @@
+local certificate <const> = require "lunalift.certificate"
+local fs <const> = require "lunalift.fs"
 local http <const> = require "lunalift.http"
 local isolate <const> = require "lunalift.isolate"
 local json <const> = require "lunalift.json"
@@ -147,7 +149,8 @@ describe("lunalift.http", function()
       [410] = "not_found",
       [412] = "conflict",
       [413] = "no_space",
-      [422] = "failed",
+      [415] = "unsupported",
+      [422] = "config",
       [429] = "busy",
       [500] = "failed",
       [502] = "failed",
@@ -227,6 +230,36 @@ describe("lunalift.http", function()
     end
     assert.matches("^elsewhere%.example is none", select(2, guest:call("get", "elsewhere.example", "/")).message)
     assert.equal(1, site.count)
+  end)
+
+  it("reads no file of CA certificates for a guest but the one its state was given", function()
+    local site <close> = open_site {}
+    local path <const> = os.tmpname()
+    assert(fs.write(path, assert(certificate.ca { cn = "any" }).cert))
+    local guest <const> = assert(isolate.open { module = "spec.http_guest", ca_file = path })
+    assert.equal(200, (guest:call("get", site.base, "/", { ca_file = path })))
+    for _, other in ipairs { "/etc/passwd", path .. "/../x" } do
+      local _, why <const> = guest:call("get", site.base, "/", { ca_file = other })
+      assert.equal("denied", why.kind)
+    end
+    local bare <const> = assert(isolate.open { module = "spec.http_guest" })
+    assert.equal("denied", select(2, bare:call("get", site.base, "/", { ca_file = path })).kind)
+    os.remove(path)
+  end)
+
+  it("counts the bodies of a guest in its memory ceiling", function()
+    local site <close> = open_site { body = ("x"):rep(1 << 20) }
+    local guest <const> = assert(isolate.open { module = "spec.http_guest", memory_bytes = 6 << 20 })
+    for _ = 1, 10 do
+      assert.equal(1, guest:call("get_at_once", site.base, 1)) -- each gives back what it took
+    end
+    local answered, why = guest:call("get_at_once", site.base, 10)
+    assert.is_true((answered or 0) < 6, why.message)
+    assert.equal("no_space", why.kind)
+    assert.matches("memory", why.message)
+    answered = guest:call("get_at_once", site.base, 10, ("y"):rep(1 << 20))
+    assert.is_true((answered or 0) < 6, why.message)
+    assert.equal(1, guest:call("get_at_once", site.base, 1))
   end)
 
   it("holds replies to their ceiling", function()
