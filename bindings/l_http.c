@@ -280,6 +280,13 @@ static bool may_reach(const struct state *state, const char *text, struct lift_e
     return ok;
 }
 
+static void check_ca_file(lua_State *L, const char *path)
+{
+    if (path && !state_ca_file_allowed(task_state(task_of(L)), path))
+        fail_raise(L, LIFT_DENIED, "%s is not the file of CA certificates that was configured",
+                   path);
+}
+
 static uint32_t to_ms(lua_Number seconds)
 {
     return (uint32_t)ceil(seconds * 1000);
@@ -294,6 +301,16 @@ static void read_config(lua_State *L, int config, struct lift_http_spec *spec)
         to_ms(opt_number(L, config, "connect_timeout_s", 10, 0.001, TIMEOUT_MAX_S));
     spec->max_body = (size_t)opt_integer(L, config, "max_body", 16 << 20, 1, (lua_Integer)1 << 30);
     opt_trust(L, config, "tls", &spec->trust);
+    check_ca_file(L, spec->trust.ca_file);
+}
+
+/* Garbage must not stand in a body's way: out in the loop nobody can collect it. */
+static struct lift_quota *make_room(lua_State *L, size_t bytes)
+{
+    struct lift_quota *memory = state_memory(task_state(task_of(L)));
+    if (memory->max != 0 && memory->used + bytes > memory->max)
+        lua_gc(L, LUA_GCCOLLECT, 0);
+    return memory;
 }
 
 static const char *const REQUEST_OPTIONS[] = {"query", "headers",   "json",   "body",
@@ -313,6 +330,7 @@ static int send_request(lua_State *L, const char *method)
         spec.timeout_ms = to_ms(opt_number(L, 3, "timeout_s", 60, 0.001, TIMEOUT_MAX_S));
     bool reads = strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
     spec.effect = opt_boolean(L, 3, "effect", !reads);
+    spec.quota = make_room(L, spec.max_body);
 
     struct request *r = task_op(L, REQUEST, sizeof *r);
     strncpy(r->reply.method, method, sizeof r->reply.method - 1);

@@ -133,7 +133,7 @@ static void load_failure(lua_State *inner, const char *module, struct lift_error
 
 static int isolate_open(lua_State *L)
 {
-    static const char *const names[] = {"module", "hosts", "memory_bytes", NULL};
+    static const char *const names[] = {"module", "hosts", "ca_file", "memory_bytes", NULL};
     luaL_checktype(L, 1, LUA_TTABLE);
     lua_settop(L, 1);
     opt_known(L, 1, names);
@@ -150,6 +150,7 @@ static int isolate_open(lua_State *L)
     if (isolate->state == NULL)
         return fail_push(L, &err);
     read_hosts(L, isolate->state);
+    state_allow_ca_file(isolate->state, opt_string(L, 1, "ca_file", NULL));
 
     lua_State *inner = state_lua(isolate->state);
     lua_pushcfunction(inner, load_module);

@@ -448,7 +448,7 @@ static int task_check_now(lua_State *L)
     return 0;
 }
 
-int open_task(lua_State *L)
+int open_task_of_vendor(lua_State *L)
 {
     static const luaL_Reg handle[] = {{"wait", handle_wait},
                                       {"join", handle_join},
@@ -456,18 +456,28 @@ int open_task(lua_State *L)
                                       {"running", handle_running},
                                       {NULL, NULL}};
     static const luaL_Reg mutex[] = {{"lock", mutex_lock}, {NULL, NULL}};
-    static const luaL_Reg functions[] = {
-        {"spawn", task_spawn_child}, {"shield", task_spawn_shielded},
-        {"all", task_all},           {"within", task_within},
-        {"check", task_check_now},   {"mutex", task_mutex},
-        {"signal", task_signal},     {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"spawn", task_spawn_child},
+                                         {"shield", task_spawn_shielded},
+                                         {"all", task_all},
+                                         {"within", task_within},
+                                         {"check", task_check_now},
+                                         {"mutex", task_mutex},
+                                         {NULL, NULL}};
     type_new(L, HANDLE, handle, handle_close);
     type_new(L, WAIT, NULL, wait_close);
     type_new(L, GROUP, NULL, group_close);
     type_new(L, MUTEX, mutex, NULL);
     type_new(L, LOCK, NULL, lock_close);
+    luaL_newlib(L, functions);
+    return 1;
+}
+
+int open_task(lua_State *L)
+{
+    static const luaL_Reg signals[] = {{"signal", task_signal}, {NULL, NULL}};
     type_new(L, SIGNALS, NULL, signals_close);
     type_new(L, SIGNAL_WAIT, NULL, signal_wait_close);
-    luaL_newlib(L, functions);
+    open_task_of_vendor(L);
+    luaL_setfuncs(L, signals, 0);
     return 1;
 }

@@ -4,6 +4,7 @@
 #include <lua.h>
 
 int open_task(lua_State *L);
+int open_task_of_vendor(lua_State *L); /* signals are the program's */
 int open_timer(lua_State *L);
 int open_json(lua_State *L);
 int open_secret(lua_State *L);

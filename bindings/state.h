@@ -29,7 +29,8 @@ struct context {
 /* Who runs in it decides which modules `require "lunalift.x"` finds. */
 enum state_kind {
     STATE_FLOW,   /* commands and flows: all but fs, process, server */
-    STATE_VENDOR, /* one opened array: http, json, log, codec, secret, timer, task, xml */
+    STATE_VENDOR, /* one opened array: http, json, log, codec, secret, timer, task without signals,
+                     xml */
     STATE_LAB,    /* everything */
     STATE_TEST,   /* everything, and Lua's whole standard library */
 };
@@ -41,12 +42,20 @@ LIFT_NODISCARD struct state *state_new(const struct context *context, enum state
 void state_free(struct state *state);
 lua_State *state_lua(struct state *state);
 const struct context *state_context(const struct state *state);
+enum state_kind state_kind(const struct state *state);
 const struct context *context_of(lua_State *L);
 
 /* Hosts that HTTP may reach from this state; NULL-terminated, copied; not called: any. */
 void state_allow_hosts(struct state *state, const char *const *hosts);
 bool state_host_allowed(const struct state *state, const char *host);
 const char *const *state_hosts(const struct state *state); /* NULL: any */
+/* The only file of CA certificates that HTTP may read for a vendor's state; copied; not called:
+ * none. */
+void state_allow_ca_file(struct state *state, const char *path);
+bool state_ca_file_allowed(const struct state *state, const char *path);
+
+/* What Lua allocates, and the bodies of HTTP; max 0: no ceiling. */
+struct lift_quota *state_memory(struct state *state);
 
 /* A script module's file: the layer that wins.  false when there is none.  name "vendors.ontap". */
 struct script_file {

@@ -6,6 +6,22 @@
 
 #define SMALLEST 64
 
+bool lift_quota_take(struct lift_quota *quota, size_t bytes)
+{
+    if (!quota)
+        return true;
+    if (quota->max && (quota->used > quota->max || bytes > quota->max - quota->used))
+        return false;
+    quota->used += bytes;
+    return true;
+}
+
+void lift_quota_give(struct lift_quota *quota, size_t bytes)
+{
+    if (quota)
+        quota->used -= bytes;
+}
+
 /* Room for `more` bytes and the NUL.  Not by realloc, which would leave a copy behind that nobody
  * wipes. */
 static bool reserve(struct lift_buf *buf, size_t more)

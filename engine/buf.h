@@ -14,6 +14,13 @@ struct lift_buf {
     size_t max; /* ceiling on length, in bytes; 0 means LIFT_BUF_MAX */
 };
 
+/* Bytes that several owners share a ceiling on; max 0: none.  NULL takes and gives, too. */
+struct lift_quota {
+    size_t used, max;
+};
+LIFT_NODISCARD bool lift_quota_take(struct lift_quota *quota, size_t bytes);
+void lift_quota_give(struct lift_quota *quota, size_t bytes);
+
 #define LIFT_BUF_MAX ((size_t)64 << 20)
 
 /* Each returns false, leaving the content as it was, when the ceiling would be passed. */

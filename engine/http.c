@@ -9,8 +9,8 @@
 
 #include <event2/event.h>
 #include <openssl/crypto.h>
-#include <openssl/evp.h>
 
+#include "base64.h"
 #include "http_pool.h"
 #include "timer.h"
 #include "url.h"
@@ -45,6 +45,8 @@ struct lift_http {
     CURLcode result;
     struct lift_buf reply_headers;
     struct lift_buf reply_body;
+    struct lift_quota *quota;
+    size_t counted;          /* in the quota */
     bool too_much;           /* a ceiling was hit */
     struct lift_error error; /* set: the failure, whatever libcurl says */
     struct lift_tls_why why;
@@ -53,13 +55,23 @@ struct lift_http {
 
 /* ---- replies ---- */
 
-static size_t on_body(char *bytes, size_t size, size_t count, void *payload)
+static bool count(struct lift_http *http, size_t bytes, struct lift_error *err)
+{
+    if (!lift_quota_take(http->quota, bytes))
+        return lift_fail(err, LIFT_NO_SPACE,
+                         "the bodies need more memory than there is for this script");
+    http->counted += bytes;
+    return true;
+}
+
+static size_t on_body(char *bytes, size_t size, size_t members, void *payload)
 {
     struct lift_http *http = payload;
-    if (lift_buf_add(&http->reply_body, bytes, size * count))
-        return size * count;
-    http->too_much = true;
-    return 0;
+    size_t length = size * members;
+    if (!count(http, length, &http->error))
+        return 0;
+    http->too_much = !lift_buf_add(&http->reply_body, bytes, length);
+    return http->too_much ? 0 : length;
 }
 
 /* One line at a time, with those of interim replies before and of trailers behind. */
@@ -304,21 +316,17 @@ static bool add_basic(struct lift_http *http, const char *username,
 {
     if (strchr(username, ':'))
         return lift_fail(err, LIFT_CONFIG, "a user name for Basic cannot hold a colon");
-    size_t user_length = strlen(username), length = user_length + 1 + lift_secret_length(password);
-    size_t encoded_size = (length + 2) / 3 * 4 + 1;
-    unsigned char *plain = lift_calloc(1, length + 1);
-    unsigned char *encoded = lift_calloc(1, encoded_size);
-    memcpy(plain, username, user_length);
-    plain[user_length] = ':';
-    memcpy(plain + user_length + 1, lift_secret_bytes(password), lift_secret_length(password));
-    EVP_EncodeBlock(encoded, plain, (int)length);
-    struct lift_secret *secret = lift_secret_new(encoded, strlen((char *)encoded));
-    OPENSSL_cleanse(plain, length);
-    OPENSSL_cleanse(encoded, encoded_size);
-    lift_free(plain);
-    lift_free(encoded);
+    struct lift_buf plain = {0}, encoded = {0};
+    struct lift_secret *secret = NULL;
+    if (lift_buf_addf(&plain, "%s:", username) &&
+        lift_buf_add(&plain, lift_secret_bytes(password), lift_secret_length(password)) &&
+        lift_base64_encode(&encoded, plain.data, plain.length))
+        secret = lift_secret_new(encoded.data, encoded.length);
+    lift_buf_wipe(&plain);
+    lift_buf_wipe(&encoded);
     const struct lift_http_header header = {"Authorization", "Basic ", secret};
-    bool ok = add_header(http, &header, err);
+    bool ok = secret ? add_header(http, &header, err)
+                     : lift_fail(err, LIFT_CONFIG, "the password is too long for Basic");
     lift_secret_free(secret);
     return ok;
 }
@@ -486,6 +494,8 @@ static bool prepare(struct lift_http *http, const struct lift_http_spec *spec,
     if (!http->lane)
         return false;
     http->lane->exchanges++;
+    if (!count(http, spec->body_length, err))
+        return false;
     if (spec->body) {
         http->body = lift_calloc(1, spec->body_length + 1);
         http->body_length = spec->body_length;
@@ -520,6 +530,7 @@ struct lift_http *lift_http_start(struct lift_http_pool *pool, const struct lift
     http->timeout_ms = spec->timeout_ms ? spec->timeout_ms : TIMEOUT_MS;
     http->reply_headers.max = HEADERS_MAX;
     http->reply_body.max = spec->max_body ? spec->max_body : BODY_MAX;
+    http->quota = spec->quota;
     http->started_ms = lift_loop_now_ms(pool->loop);
     http->later = evtimer_new(lift_loop_base(pool->loop), deliver, http);
     lift_loop_hold(pool->loop, 1);
@@ -547,6 +558,7 @@ void lift_http_free(struct lift_http *http)
     lift_free(http->body);
     lift_buf_wipe(&http->reply_headers);
     lift_buf_wipe(&http->reply_body);
+    lift_quota_give(http->quota, http->counted);
     event_free(http->later);
     lift_loop_hold(http->pool->loop, -1);
     lift_url_fini(&http->url);

@@ -39,6 +39,7 @@ struct lift_http_spec {
     uint32_t connect_timeout_ms; /* 0: 10 000 */
     uint32_t timeout_ms;         /* whole exchange; 0: 60 000 */
     size_t max_body;             /* ceiling on the decoded body; 0: 16 MiB */
+    struct lift_quota *quota;    /* counts both bodies while the exchange lives; may be NULL */
     bool effect; /* changes something: sent once, on a fresh connection, never resent by the library
                   */
 };

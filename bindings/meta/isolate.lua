@@ -6,7 +6,7 @@ local isolate = {}
 ---@class Isolate
 local Isolate = {}
 
----@param options { module: string, hosts: string[]?, memory_bytes: integer? } module is required inside and must return a table of functions; only `hosts` are reachable
+---@param options { module: string, hosts: string[]?, ca_file: string?, memory_bytes: integer? } module is required inside and must return a table of functions; only `hosts` are reachable, and `ca_file` is the only file that `tls` may name
 ---@return Isolate? isolate
 ---@return Fail? why
 function isolate.open(options) end

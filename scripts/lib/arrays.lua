@@ -63,9 +63,13 @@ end
 ---@param name string the vendor's product key
 ---@return table metadata
 ---@return lunalift.isolate inside
-local function load(name, hostname)
-  local hosts <const> = { address.host(hostname) }
-  local inside <const> = assert(isolate.open { module = "lib.array_host", hosts = hosts, memory_bytes = MEMORY_BYTES })
+local function load(name, hostname, ca_file)
+  local inside <const> = assert(isolate.open {
+    module = "lib.array_host",
+    hosts = { address.host(hostname) },
+    ca_file = ca_file,
+    memory_bytes = MEMORY_BYTES,
+  })
   local vendor <const>, why <const> = inside:call("describe", name)
   if not vendor then error(fail.wrap(why, "the vendor script %s cannot be used", name)) end
   if vendor.api ~= API then
@@ -95,7 +99,7 @@ end
 ---@param conf table
 ---@return lib.Array
 function M.open(job, name, conf)
-  local vendor <const>, inside <const> = load(M.check_name(name), conf.hostname)
+  local vendor <const>, inside <const> = load(M.check_name(name), conf.hostname, conf.tls and conf.tls.ca_file)
   conf.hostname = address.bracketed(conf.hostname)
   local self <const> = setmetatable({ job = job, vendor = vendor, inside = inside, where = conf.hostname }, Array)
   self.job:read("log in to " .. self.where, function() return inside:call("open", name, conf) end)
@@ -196,7 +200,12 @@ local function mapped_in_a_dry_run(lun)
   return { id = lun.id, name = lun.name, size_bytes = lun.size_bytes, naa = "(known once mapped)" }
 end
 
-local function map_once(self, lun, host)
+--- Show the LUN to the host: promised first, unless the host sees it already; then nothing is ours to undo.
+---@param lun lib.Lun
+---@param host lib.ArrayHost
+---@return lib.Lun lun with what mapping made known
+---@return "made"|"existing" outcome
+function Array:map(lun, host)
   local target <const> = ("%s to %s"):format(lun.name, host.name)
   local promise
   if self.job.dry_run or not self:map_to(lun, host) then
@@ -222,27 +231,6 @@ local function map_once(self, lun, host)
   if promise and is_lost then return outcome.lun, "made" end -- the mapping that "exists" may be ours
   if outcome.outcome == "existing" and promise then self.job:withdraw(promise) end
   return outcome.lun, outcome.outcome
-end
-
--- The other end of the race: an empty host object is removed by whoever made it, when its run ends.
-local function host_anew(self, host, why)
-  local may_be_gone <const> = fail.is(why, "not_found") and host.initiators
-  if not may_be_gone or self:find_host(host.initiators, host.name) then error(why) end
-  return (self:ensure_host(host.initiators, host.name))
-end
-
---- Show the LUN to the host: promised first, unless the host sees it already; then nothing is ours to undo. If the host
---- object was removed meanwhile, it is made anew.
----@param lun lib.Lun
----@param host lib.ArrayHost
----@return lib.Lun lun with what mapping made known
----@return "made"|"existing" outcome
-function Array:map(lun, host)
-  local done <const>, mapped, outcome = pcall(map_once, self, lun, host)
-  if not done then
-    mapped, outcome = map_once(self, lun, host_anew(self, host, mapped))
-  end
-  return mapped, outcome
 end
 
 function Array:unmap(lun, host)

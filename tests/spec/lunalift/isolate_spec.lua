@@ -153,6 +153,11 @@ describe("lunalift.isolate", function()
       end
     end)
 
+    it(
+      "no signals, which are the program's",
+      function() assert.same({ true, true }, { guest():call "task_functions" }) end
+    )
+
     it("no more tasks than C can walk", function()
       local _, why <const> = guest(256 << 20):call "fill_tasks"
       assert.matches("more than %d+ tasks", why.message)

@@ -2,6 +2,7 @@
 local http <const> = require "lunalift.http"
 local json <const> = require "lunalift.json"
 local secret <const> = require "lunalift.secret"
+local task <const> = require "lunalift.task"
 local timer <const> = require "lunalift.timer"
 
 local M <const> = {}
@@ -9,6 +10,7 @@ local M <const> = {}
 function M.echo(...) return ... end
 function M.keep(value) M.kept = value end
 function M.kept_value() return M.kept end
+function M.task_functions() return task.spawn ~= nil, task.signal == nil end
 function M.sleep(seconds) return timer.sleep(seconds) end
 function M.raise(value) error(value) end
 function M.closure()
@@ -66,7 +68,6 @@ function M.fill_tables()
 end
 
 function M.fill_tasks()
-  local task <const> = require "lunalift.task"
   while true do
     task.spawn(timer.sleep, 60)
   end
