@@ -89,10 +89,10 @@ static const struct module {
     {"lunalift.script", open_script, IN_FLOW | IN_LAB | IN_TEST},
     {"lunalift.isolate", open_isolate, IN_FLOW | IN_LAB | IN_TEST},
     {"lunalift.crash", open_crash, IN_FLOW | IN_LAB | IN_TEST},
-    {"lunalift.server", open_server, IN_LAB | IN_TEST},
+    {"lunalift.server", open_server, IN_FLOW | IN_LAB | IN_TEST},
     {"lunalift.fs", open_fs, IN_LAB | IN_TEST},
     {"lunalift.process", open_process, IN_LAB | IN_TEST},
-    {"lunalift.certificate", open_certificate, IN_LAB | IN_TEST},
+    {"lunalift.certificate", open_certificate, IN_FLOW | IN_LAB | IN_TEST},
     {"lunalift.probe", open_probe, IN_TEST},
 };
 

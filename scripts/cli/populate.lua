@@ -2,9 +2,11 @@
 local arrays <const> = require "lib.arrays"
 local console <const> = require "lunalift.console"
 local env <const> = require "lunalift.env"
+local exporters <const> = require "lib.exporter"
 local fail <const> = require "lib.fail"
 local flags <const> = require "lib.flags"
 local jobs <const> = require "lib.job"
+local journals <const> = require "lib.journals"
 local log <const> = require "lunalift.log"
 local receipts <const> = require "lib.receipt"
 local report <const> = require "lib.report"
@@ -398,6 +400,12 @@ local function print_promises(job)
   end
 end
 
+-- Where the metrics are served: as upstream does in a pod. Who runs this by hand reads the terminal.
+local function endpoint_of(job, values)
+  if job.dry_run then return "off" end
+  return is_given(values["http-endpoint"]) and values["http-endpoint"] or journals.in_pod(job) and ":8443" or "off"
+end
+
 local function refuse_word(word)
   error(fail.hint(fail.new("config", "'%s' is no flag", word), "give --name=value; a value with blanks needs quotes"))
 end
@@ -425,6 +433,7 @@ function M.run(args)
   }
   job.version, job.vendor = require("cli.main").VERSION, values["storage-vendor-product"]
   job.report:title(title(values))
+  local exporter <const> = exporters.open(job, endpoint_of(job, values), values["metrics-path"])
   task.spawn(M.cancel_on_signal, job)
   local why <const>, left <const> = job:run(require "flows.populate")
   if job.dry_run then print_promises(job) end
@@ -432,8 +441,9 @@ function M.run(args)
   local result <const> = result_of(job, why, left)
   result.receipt = receipts.keep(job, why, left)
   job.report:finished(result)
-  if #left > 0 then return 5 end
-  return why and require("cli.main").exit_code(why) or 0
+  local code <const> = #left > 0 and 5 or why and require("cli.main").exit_code(why) or 0
+  exporter:finish({ ok = code == 0, seconds = result.seconds, left = #left, code = code }, values["metrics-linger"])
+  return code
 end
 
 return M

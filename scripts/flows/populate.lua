@@ -52,7 +52,7 @@ return function(job)
   for _, port in ipairs(initiators) do
     adapters[#adapters + 1] = port.adapter
   end
-  job:note { wrapper = wrapper.version }
+  job:note { wrapper = wrapper.version, protocol = initiators[1].kind }
   job:found("wrapper %s, through %s", wrapper.version, words.list(adapters))
 
   job:step "look for an earlier run"

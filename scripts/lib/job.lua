@@ -32,6 +32,8 @@ local CLOSE_WITHIN_S <const> = 45
 ---@field promises lib.Promise[] open ones, oldest first
 ---@field facts table what the flow found, for the result and the receipt
 ---@field achieved? table facts of what is done and proved
+---@field percent integer 0 … 100, the most that was copied so far
+---@field latest? lib.Progress
 ---@field undone string[] what settling put back, for people
 local Job <const> = {}
 Job.__index = Job
@@ -53,6 +55,7 @@ function M.new(options)
     facts = {},
     undone = {},
     effects = 0,
+    percent = 0,
     steps = {},
     started_s = timer.now(),
     started = timer.iso(),
@@ -100,7 +103,10 @@ function Job:end_step(status)
 end
 
 ---@param progress lib.Progress
-function Job:progress(progress) self.report:progress(step_of(self), progress) end
+function Job:progress(progress)
+  self.latest, self.percent = progress, math.max(self.percent, progress.percent)
+  self.report:progress(step_of(self), progress)
+end
 
 --- A clone's progress with bytes, rate and time left.
 ---@param progress lib.CloneProgress

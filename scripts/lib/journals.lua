@@ -29,14 +29,18 @@ end
 ---@return lib.Journal
 function M.file(path) return journal_file.open(path) end
 
+--- Does this run in a cluster that is the target, too?
+---@param job lib.Job
+---@return boolean
+function M.in_pod(job) return (env.get "KUBERNETES_SERVICE_HOST" or "") ~= "" and (job.request.kubeconfig or "") == "" end
+
 --- The home that was asked for; a Lease in a pod, whose files end with it; "" for a file of this user's state.
 ---@param job lib.Job
 ---@return string "lease", "file:PATH" or ""
 function M.home(job)
   local home <const> = job.request.journal or ""
   if home ~= "" then return home end
-  local in_cluster <const> = (env.get "KUBERNETES_SERVICE_HOST" or "") ~= ""
-  return in_cluster and (job.request.kubeconfig or "") == "" and "lease" or ""
+  return M.in_pod(job) and "lease" or ""
 end
 
 --- The home that was asked for (--journal lease|file:PATH); else a Lease inside a cluster, and a file of this user's state outside.

@@ -1,5 +1,6 @@
 --- The vCenter as flows see it: virtual machines with their disks, and hosts.
 local address <const> = require "lib.address"
+local disk_layout <const> = require "lib.disk_layout"
 local fail <const> = require "lib.fail"
 local hosts <const> = require "lib.hosts"
 local poll <const> = require "lib.poll"
@@ -22,6 +23,7 @@ local LOGOUT_WITHIN_S <const> = 20
 
 local VM_PATHS <const> =
   { "name", "runtime.host", "runtime.connectionState", "runtime.powerState", "config.hardware.device", "snapshot" }
+table.move(disk_layout.PATHS, 1, #disk_layout.PATHS, #VM_PATHS + 1, VM_PATHS)
 local DATASTORE_PATHS <const> = { "name", "info", "summary.type", "summary.accessible" }
 
 ---@param job lib.Job
@@ -151,6 +153,7 @@ end
 ---@field top string the file that the VM writes to now
 ---@field backing string VirtualDiskFlatVer2BackingInfo, …
 ---@field capacity_bytes integer
+---@field allocated_bytes? integer that its datastores hold; nil where vCenter does not tell
 ---@field key integer
 ---@field datastore Moref
 
@@ -161,6 +164,7 @@ end
 ---@field power string
 ---@field has_snapshots boolean
 ---@field devices table[]
+---@field layout? table what lib.disk_layout reads
 ---@field datastores table<string, { ref: Moref, name: string, type: string, extents: string[] }>
 
 local function read_datastore(object)
@@ -186,6 +190,7 @@ local function read_vm(object, datastores)
     has_snapshots = object.props.snapshot ~= nil,
     devices = list(object.props["config.hardware.device"]),
     datastores = datastores,
+    layout = object.props,
   }
 end
 
@@ -242,11 +247,13 @@ function Vcenter:disk(vm, vmdk)
       local backing <const> = backing_of(device.backing, vmdk.text)
       seen[#seen + 1] = device.backing.fileName or device.backing._type
       if backing then
+        local capacity_bytes <const> = capacity_of(device)
         return {
           path = vmdk.text,
           top = device.backing.fileName,
           backing = device.backing._type,
-          capacity_bytes = capacity_of(device),
+          capacity_bytes = capacity_bytes,
+          allocated_bytes = disk_layout.allocated(vm.layout or {}, device.key, capacity_bytes),
           key = device.key,
           datastore = backing.datastore,
         }
