@@ -39,6 +39,10 @@ test_digest() {
     rm "$BOX/vmfs/volumes/ds1/vm/disk-flat.vmdk" "$BOX/vmfs/volumes/ds1/vm/disk-flat.vmdk.lck"
     ask --digest -s "$SRC" -t "$DST" -e 0:512
     answers 'an extent that cannot be read is told' 'status == "1" and m.stdErr:find "flat.vmdk"'
+    disk 'ds1/vm/a "b" c"' 1
+    device naa.600a1 1
+    ask --digest -s '/vmfs/volumes/ds1/vm/a "b" c".vmdk' -t "$DST" -e 0:512
+    answers 'a name with quotes is no obstacle' '#m.source == 1 and m.source[1] ~= m.target[1]'
     printf 'parentFileNameHint="base.vmdk"\n' >>"$BOX$SRC"
     ask --digest -s "$SRC" -t "$DST" -e 0:512
     answers 'a snapshot is refused' 'status == "1" and m.stdErr:find "snapshot"'
