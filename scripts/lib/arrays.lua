@@ -200,12 +200,7 @@ local function mapped_in_a_dry_run(lun)
   return { id = lun.id, name = lun.name, size_bytes = lun.size_bytes, naa = "(known once mapped)" }
 end
 
---- Show the LUN to the host: promised first, unless the host sees it already; then nothing is ours to undo.
----@param lun lib.Lun
----@param host lib.ArrayHost
----@return lib.Lun lun with what mapping made known
----@return "made"|"existing" outcome
-function Array:map(lun, host)
+local function map_once(self, lun, host)
   local target <const> = ("%s to %s"):format(lun.name, host.name)
   local promise
   if self.job.dry_run or not self:map_to(lun, host) then
@@ -231,6 +226,27 @@ function Array:map(lun, host)
   if promise and is_lost then return outcome.lun, "made" end -- the mapping that "exists" may be ours
   if outcome.outcome == "existing" and promise then self.job:withdraw(promise) end
   return outcome.lun, outcome.outcome
+end
+
+-- The other end of the race: an empty host object is removed by whoever made it, when its run ends.
+local function host_anew(self, host, why)
+  local may_be_gone <const> = fail.is(why, "not_found") and host.initiators
+  if not may_be_gone or self:find_host(host.initiators, host.name) then error(why) end
+  return (self:ensure_host(host.initiators, host.name))
+end
+
+--- Show the LUN to the host: promised first, unless the host sees it already; then nothing is ours to undo. If the host
+--- object was removed meanwhile, it is made anew.
+---@param lun lib.Lun
+---@param host lib.ArrayHost
+---@return lib.Lun lun with what mapping made known
+---@return "made"|"existing" outcome
+function Array:map(lun, host)
+  local done <const>, mapped, outcome = pcall(map_once, self, lun, host)
+  if not done then
+    mapped, outcome = map_once(self, lun, host_anew(self, host, mapped))
+  end
+  return mapped, outcome
 end
 
 function Array:unmap(lun, host)

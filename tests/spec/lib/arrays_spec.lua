@@ -246,6 +246,34 @@ describe("an array", function()
       assert.equal("conflict", raised(array.map, array, LUN, HOST).kind)
       assert.equal(1, #job.promises)
     end)
+
+    describe("although its host object was removed since it was found:", function()
+      local HELD <const> = { id = "h-1", name = "xcopy-esx1", initiators = { { id = "iqn.a" } } }
+
+      it("that is made anew, once", function()
+        answers("maps_of", { { {} } })
+        answers("map", { { nil, fake_job.refusal "not_found" }, { "made", "host" } })
+        answers("create_host", { { { id = "h-2", name = "xcopy-esx1" } } })
+        local array <const>, job <const> = open()
+        local _, outcome <const> = array:map(LUN, HELD)
+        assert.equal("made", outcome)
+        local last <const> = job.promises[#job.promises]
+        assert.same({ "array.unmap", "h-2" }, { last.undo, last.args.host.id })
+        assert.equal("array.remove_host", job.promises[#job.promises - 1].undo)
+      end)
+
+      it("but not when it is there and something else is missing, or a second time", function()
+        answers("maps_of", { { {} } })
+        answers("map", { { nil, fake_job.refusal "not_found" } })
+        answers("find_host", { { HELD } })
+        local array <const> = open()
+        assert.equal("not_found", raised(array.map, array, LUN, HELD).kind)
+        assert.same({ "maps_of", "map", "find_host" }, inside.calls)
+        inside.answers.find_host = nil
+        answers("create_host", { { HELD } })
+        assert.equal("not_found", raised(array.map, array, LUN, HELD).kind)
+      end)
+    end)
   end)
 
   describe("unmaps a LUN", function()
