@@ -153,17 +153,21 @@ end
 
 function Host:device_path(naa) return self.root .. "/vmfs/devices/disks/" .. naa end
 
---- Make the host's files say what the device table says: the device is there to be opened exactly while it is on.
+--- Make the host's files say what the device table says: the device is there to be opened exactly while it is on. What is right
+--- already is left alone: a writer may look at it now.
 local function publish(self, naa)
   local device <const> = self.devices[naa]
   local path <const>, status <const> = self:device_path(naa), self.root .. "/var/lab/devices/" .. naa
-  fs.remove(path)
+  local wanted <const> = device and device.status == "on" and fs.realpath(device.lun.path) or nil
+  if fs.realpath(path) ~= wanted then
+    fs.remove(path)
+    if wanted then assert(fs.symlink(wanted, path)) end
+  end
   if not device then
     fs.remove(status)
-    return
+  elseif fs.read(status) ~= device.status .. "\n" then
+    files.replace(status, device.status .. "\n")
   end
-  if device.status == "on" then assert(fs.symlink(device.lun.path, path)) end
-  assert(fs.write(status, device.status .. "\n"))
 end
 
 --- Bring one device in line with what the fabric shows now. Nothing is discovered or forgotten here.

@@ -71,6 +71,17 @@ describe("a simulated ESXi host", function()
     assert.is_true(is_open())
   end)
 
+  it("keeps an open device where it is while others rescan", function()
+    map { IQN }
+    host:rescan "add"
+    local path <const> = host:device_path(NAA)
+    local function inode() return process.run({ argv = { "stat", "-c", "%i %z", path } }).out end
+    local before <const> = inode()
+    host:rescan "all"
+    host:refresh(NAA)
+    assert.equal(before, inode())
+  end)
+
   it("loses a LUN that is taken away while on, until a rescan deletes it", function()
     map { IQN }
     host:rescan "all"
