@@ -6,6 +6,7 @@ local properties <const> = require "lab.properties"
 local schema <const> = require "lab.schema"
 local sessions <const> = require "lab.sessions"
 local timer <const> = require "lunalift.timer"
+local updates <const> = require "lab.updates"
 local vim <const> = require "lab.vim"
 local world <const> = require "lab.world"
 
@@ -14,6 +15,7 @@ local world <const> = require "lab.world"
 ---@field takes string parameters, as in lab.soap
 ---@field run fun(vc: lab.Vcenter, object: lab.Object, args: table, context: lab.CallContext): lab.Value? ...
 ---@field open? boolean needs no login
+---@field any? boolean its result is an anyType
 ---@field effect? boolean changes something
 
 ---@class lab.CallContext
@@ -137,6 +139,20 @@ M.CancelRetrievePropertiesEx = {
     context.session.pages[args.token] = nil
   end,
 }
+
+--- One property of any object: what pyVmomi reads each attribute with.
+M.Fetch = {
+  of = "ManagedObject",
+  takes = "prop",
+  any = true,
+  run = function(vc, object, args, context)
+    return properties.value(vc:seen_by(context.session):find(object), args.prop)
+  end,
+}
+
+for name, operation in pairs(updates) do
+  M[name] = operation
+end
 
 local function view_object(vc, session, type, props)
   local view <const> = { type = type, id = ("session[%s]%s"):format(session.key, codec.uuid()), props = props }

@@ -27,6 +27,7 @@ local M <const> = {}
 local Vcenter <const> = {}
 Vcenter.__index = Vcenter
 
+local TASK_WITHIN_S <const> = 3600
 local VERSION <const> = "8.0.3.0"
 
 local VERSIONS <const> = [[<?xml version="1.0" encoding="UTF-8" ?>
@@ -129,7 +130,13 @@ function Vcenter:seen_by(session)
       local object <const> = self.tree:find(ref)
       if object and object.owner and object.owner ~= session then return nil end
       if object and object.type == "SessionManager" then
-        return { type = object.type, id = object.id, props = { currentSession = session and sessions.value(session) } }
+        local props <const> = session
+            and {
+              currentSession = sessions.value(session),
+              sessionList = vim.array("UserSession", self.sessions:values()),
+            }
+          or {}
+        return { type = object.type, id = object.id, props = props }
       end
       return object
     end,
@@ -186,7 +193,8 @@ function Vcenter:start_task(name, entity, work)
   object.name, object.entity, object.state, object.queued = name, entity, "queued", timer.iso()
   object.props.info = function() return task_info(object) end
   self.tasks[#self.tasks + 1] = object
-  task.spawn(function()
+  -- Not a child of the request: that ends as soon as it is answered, and its children with it.
+  task.shield(TASK_WITHIN_S, function()
     object.state, object.started = "running", timer.iso()
     local done <const>, why <const> = pcall(work)
     object.completed = timer.iso()
@@ -253,7 +261,7 @@ local function perform(self, request, headers)
   local args <const> = soap.arguments(call, operation.takes)
   local results <const> =
     table.pack(operation.run(self, object, args, { session = session, request = request, headers = headers }))
-  return vim.response(call.method, results)
+  return vim.response(call.method, results, operation.any)
 end
 
 local function sdk(self, request)
