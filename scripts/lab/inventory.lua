@@ -102,6 +102,8 @@ end
 ---@param hosts lab.Host[] that mount it
 function M.add_datastore(tree, folder, datastore, hosts)
   local size <const> = vim.long(datastore.size_bytes)
+  local browser <const> = "datastoreBrowser-" .. datastore.moref
+  tree:add("HostDatastoreBrowser", browser, {}).datastore = datastore
   local object <const> = tree:entity("Datastore", datastore.moref, folder, datastore.name, {
     info = vmfs_info(datastore),
     summary = vim.object("DatastoreSummary", {
@@ -117,6 +119,7 @@ function M.add_datastore(tree, folder, datastore, hosts)
       { "maintenanceMode", "normal" },
     }),
     host = mounts(datastore, hosts),
+    browser = vim.ref("HostDatastoreBrowser", browser),
     overallStatus = "green",
   })
   object.datastore = datastore

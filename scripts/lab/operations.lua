@@ -1,4 +1,5 @@
 --- What the vCenter does, method by method. Each entry names the class it belongs to and its parameters in the order of the schema.
+local browser <const> = require "lab.browser"
 local codec <const> = require "lunalift.codec"
 local esxcli <const> = require "lab.esxcli"
 local fs <const> = require "lunalift.fs"
@@ -455,6 +456,36 @@ M.PowerOnVM_Task = {
 
 M.PowerOffVM_Task =
   { of = "VirtualMachine", takes = "", effect = true, run = power("poweredOff", { name = "powerOff" }) }
+
+M.SearchDatastoreSubFolders_Task = {
+  of = "HostDatastoreBrowser",
+  takes = "datastorePath searchSpec?:HostDatastoreBrowserSearchSpec",
+  run = function(vc, object, args)
+    local globs <const> = args.searchSpec and args.searchSpec.matchPattern or {}
+    return vc:start_task(
+      "DatastoreBrowser.searchSubFolders",
+      object,
+      function() return browser.search(object.datastore, args.datastorePath, globs) end
+    )
+  end,
+}
+
+M.DeleteDatastoreFile_Task = {
+  of = "FileManager",
+  takes = "name datacenter?:ref",
+  effect = true,
+  run = function(vc, object, args)
+    if not args.datacenter then error(invalid "datacenter") end -- two of them may have datastores of one name
+    local datacenter <const> = vc.tree:find(args.datacenter) or error(not_found(args.datacenter))
+    return vc:start_task("FileManager.deleteFile", object, function()
+      local datastores <const> = {}
+      for i, each in ipairs(vc.tree:below(datacenter, "Datastore", true)) do
+        datastores[i] = each.datastore
+      end
+      browser.delete(datastores, args.name)
+    end)
+  end,
+}
 
 M.CancelTask = {
   of = "Task",

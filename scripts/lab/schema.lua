@@ -66,6 +66,7 @@ local PROPERTIES <const> = {
   ViewManager = "viewList",
   SearchIndex = "",
   FileManager = "",
+  HostDatastoreBrowser = "datastore supportedType",
   TaskManager = "recentTask description maxCollector",
   AuthorizationManager = "privilegeList roleList description",
 }

@@ -174,6 +174,7 @@ local function task_info(object)
     { "cancelled", object.fault ~= nil and object.fault.fault == "RequestCanceled" },
     { "cancelable", false },
     { "error", object.fault and vim.localized(object.fault) },
+    { "result", object.result, any = true },
     { "progress", object.state == "running" and 50 or nil },
     { "reason", vim.derived("TaskReasonUser", { { "userName", "lab" } }) },
     { "queueTime", vim.date(object.queued) },
@@ -183,10 +184,10 @@ local function task_info(object)
   })
 end
 
---- Run `work` behind a Task object; a fault it raises becomes the task's error.
+--- Run `work` behind a Task object: what it returns becomes the task's result, a fault it raises the task's error.
 ---@param name string
 ---@param entity lab.Object
----@param work fun()
+---@param work fun(): lab.Value?
 ---@return lab.Value ref
 function Vcenter:start_task(name, entity, work)
   local object <const> = self.tree:add("Task", "task-" .. (#self.tasks + 1), {})
@@ -196,13 +197,15 @@ function Vcenter:start_task(name, entity, work)
   -- Not a child of the request: that ends as soon as it is answered, and its children with it.
   task.shield(TASK_WITHIN_S, function()
     object.state, object.started = "running", timer.iso()
-    local done <const>, why <const> = pcall(work)
+    local done <const>, result <const> = pcall(work)
     object.completed = timer.iso()
     if object.state ~= "running" then return end
     object.state = done and "success" or "error"
-    if not done then
-      object.fault = type(why) == "table" and why.fault and why
-        or vim.fault("SystemError", tostring(why), { { "reason", tostring(why) } })
+    if done then
+      object.result = result
+    else
+      object.fault = type(result) == "table" and result.fault and result
+        or vim.fault("SystemError", tostring(result), { { "reason", tostring(result) } })
     end
   end)
   return world.ref_of(object)
