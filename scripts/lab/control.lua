@@ -1,7 +1,6 @@
 --- The control door: plain HTTP on a loopback port, for tests. Nothing that is being tested may know it.
 local fs <const> = require "lunalift.fs"
 local json <const> = require "lunalift.json"
-local process <const> = require "lunalift.process"
 local server <const> = require "lunalift.server"
 
 ---@class lab.control
@@ -73,6 +72,7 @@ ROUTES["GET /state"] = function(site)
     luns = json.array(luns),
     sessions = json.array(site.vcenter.sessions:list()),
     ontap = site.ontap and site.ontap:state() or nil,
+    copier = site.copier and site.copier:state() or nil,
   }
 end
 
@@ -81,7 +81,7 @@ ROUTES["GET /mapped"] = function(site)
   local has_datastore <const>, lines <const> = {}, {}
   for _, host in ipairs(site.hosts) do
     for _, datastore in ipairs(host.datastores) do
-      has_datastore[datastore.naa] = true
+      if datastore.naa then has_datastore[datastore.naa] = true end
     end
   end
   for _, lun in ipairs(site.fabric:list()) do
@@ -111,6 +111,12 @@ end
 
 ROUTES["POST /sessions/expire"] = function(site) return { ended = site.vcenter.sessions:expire() } end
 
+--- How the array's own copies go: { rate, hang_at, fail_at }.
+ROUTES["POST /copier"] = function(site, _, body)
+  site.copier.settings = body or {}
+  return site.copier.settings
+end
+
 local HOST <const> = {}
 
 --- Settings of the host's vmkfstools, read before every step of a running copy.
@@ -130,14 +136,6 @@ function HOST.condition(_, host, body)
     host.options[name] = value
   end
   return { options = host.options }
-end
-
-local REBOOT <const> = [[for pid in $(cat "$0"/tmp/vmkfstools-wrapper-*/pid); do kill -KILL "-$pid"; done
-rm -rf "$0"/tmp/* "$0"/var/run/*]]
-
---- Power it off and on: what ran is gone, and with it all that lay in memory.
-function HOST.reboot(site, host)
-  return { code = process.run({ argv = { site.busybox, "sh", "-c", REBOOT, host.root } }).code }
 end
 
 --- Install another variant of the wrapper.

@@ -54,15 +54,23 @@ function M.fill(path, size, seed, holes)
   end
 end
 
+-- What the descriptor calls the disk, and its extent.
+local function words_of(disk)
+  if disk.raw and disk.raw.naa then return "vmfsRawDeviceMap", "VMFSRDM" end
+  if disk.parent then return "vmfsSparse", "VMFSSPARSE" end
+  return "vmfs", "VMFS"
+end
+
 local function write_descriptor(path, disk)
+  local create_type <const>, extent_type <const> = words_of(disk)
   local uuid <const> = disk.uuid:gsub("%-", ""):gsub("(..)", "%1 ", 15)
   local text <const> = DESCRIPTOR:format(
     disk.cid,
     disk.parent and disk.parent.cid or "ffffffff",
-    disk.parent and "vmfsSparse" or "vmfs",
+    create_type,
     disk.parent and ('parentFileNameHint="%s"\n'):format(disk.parent.path:match "[^/]+$") or "",
     disk.size_bytes // SECTOR,
-    disk.parent and "VMFSSPARSE" or "VMFS",
+    extent_type,
     disk.flat:match "[^/]+$",
     disk.size_bytes // (255 * 63 * SECTOR),
     uuid
@@ -70,10 +78,15 @@ local function write_descriptor(path, disk)
   assert(fs.write(path, text))
 end
 
+---@class lab.Raw the volume that a disk is
+---@field path string
+---@field naa? string of an RDM
+---@field vvol? string
+
 --- One VMDK: descriptor and extent. A delta's extent holds the whole disk as its reader sees it: the lab's vmkfstools knows no grains.
 ---@param datastore lab.Datastore
 ---@param file string "dir/name.vmdk"
----@param options { size_bytes: integer, seed: integer, key: integer, parent: lab.Disk?, holes: boolean? }
+---@param options { size_bytes: integer, seed: integer, key: integer, parent: lab.Disk?, holes: boolean?, raw: lab.Raw? }
 ---@return lab.Disk
 function M.make(datastore, file, options)
   local path <const> = datastore.folder .. "/" .. file
@@ -88,9 +101,14 @@ function M.make(datastore, file, options)
     cid = codec.sha256(datastore.moref .. file):sub(1, 8),
     parent = options.parent,
     holes = options.holes,
+    raw = options.raw,
     flat = datastore.folder .. "/" .. extent,
   }
-  M.fill(disk.flat, disk.size_bytes, options.seed, options.holes)
+  if disk.raw then
+    assert(fs.symlink(disk.raw.path, disk.flat))
+  else
+    M.fill(disk.flat, disk.size_bytes, options.seed, options.holes)
+  end
   write_descriptor(path, disk)
   disk.files = {
     { name = disk.path, type = "diskDescriptor", size = fs.stat(path).size },
@@ -101,12 +119,17 @@ end
 
 --- The disks of a VM as a scenario describes them; `snapshot` puts a delta on top, `holes` = false leaves none in disk and volume.
 ---@param given { file: string, size_mib: integer, snapshot: boolean?, holes: boolean? }
----@param options { seed: integer, key: integer }
+---@param options { seed: integer, key: integer, raw: lab.Raw? }
 ---@return lab.Disk
 function M.of_scenario(datastore, given, options)
   local size <const> = given.size_bytes or given.size_mib * MIB
-  local base <const> =
-    M.make(datastore, given.file, { size_bytes = size, seed = options.seed, key = options.key, holes = given.holes })
+  local base <const> = M.make(datastore, given.file, {
+    size_bytes = size,
+    seed = options.seed,
+    key = options.key,
+    holes = given.holes,
+    raw = options.raw,
+  })
   if not given.snapshot then return base end
   local file <const> = given.file:gsub("%.vmdk$", "-000001.vmdk")
   return M.make(datastore, file, { size_bytes = size, seed = options.seed + 500, key = options.key, parent = base })

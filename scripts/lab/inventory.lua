@@ -1,6 +1,6 @@
 --- Fills a vCenter's tree with what a site has: folders, datacenters, clusters, hosts, datastores, VMs and their disks.
+local esxi <const> = require "lab.esxi"
 local storage <const> = require "lab.storage"
-local summaries <const> = require "lab.summaries"
 local timer <const> = require "lunalift.timer"
 local vim <const> = require "lab.vim"
 local world <const> = require "lab.world"
@@ -13,7 +13,8 @@ local M <const> = {}
 ---@field name string
 ---@field uuid string
 ---@field folder string where its files are
----@field naa string device it lies on
+---@field type string VMFS, NFS, vsan or VVOL
+---@field naa? string device that a VMFS lies on
 ---@field size_bytes integer
 
 ---@class lab.Disk
@@ -77,6 +78,48 @@ local function vmfs_info(datastore)
   })
 end
 
+local INFOS <const> = {
+  VMFS = vmfs_info,
+  NFS = function(datastore)
+    return vim.derived("NasDatastoreInfo", {
+      { "name", datastore.name },
+      { "url", url_of(datastore) },
+      {
+        "nas",
+        vim.object("HostNasVolume", {
+          { "type", "NFS" },
+          { "name", datastore.name },
+          { "capacity", vim.long(datastore.size_bytes) },
+          { "remoteHost", "filer.lab.example" },
+          { "remotePath", "/exports/" .. datastore.moref },
+        }),
+      },
+    })
+  end,
+  vsan = function(datastore)
+    return vim.derived("VsanDatastoreInfo", {
+      { "name", datastore.name },
+      { "url", url_of(datastore) },
+      { "membershipUuid", datastore.uuid },
+    })
+  end,
+  VVOL = function(datastore)
+    return vim.derived("VvolDatastoreInfo", {
+      { "name", datastore.name },
+      { "url", url_of(datastore) },
+      {
+        "vvolDS",
+        vim.object("HostVvolVolume", {
+          { "type", "VVOL" },
+          { "name", datastore.name },
+          { "capacity", vim.long(datastore.size_bytes) },
+          { "scId", "vvol:" .. datastore.uuid },
+        }),
+      },
+    })
+  end,
+}
+
 local function mounts(datastore, hosts)
   local list <const> = {}
   for _, host in ipairs(hosts) do
@@ -102,10 +145,8 @@ end
 ---@param hosts lab.Host[] that mount it
 function M.add_datastore(tree, folder, datastore, hosts)
   local size <const> = vim.long(datastore.size_bytes)
-  local browser <const> = "datastoreBrowser-" .. datastore.moref
-  tree:add("HostDatastoreBrowser", browser, {}).datastore = datastore
   local object <const> = tree:entity("Datastore", datastore.moref, folder, datastore.name, {
-    info = vmfs_info(datastore),
+    info = INFOS[datastore.type](datastore),
     summary = vim.object("DatastoreSummary", {
       { "datastore", datastore_ref(datastore) },
       { "name", datastore.name },
@@ -115,11 +156,10 @@ function M.add_datastore(tree, folder, datastore, hosts)
       { "uncommitted", vim.long(0) },
       { "accessible", true },
       { "multipleHostAccess", #hosts > 1 },
-      { "type", "VMFS" },
+      { "type", datastore.type },
       { "maintenanceMode", "normal" },
     }),
     host = mounts(datastore, hosts),
-    browser = vim.ref("HostDatastoreBrowser", browser),
     overallStatus = "green",
   })
   object.datastore = datastore
@@ -236,7 +276,16 @@ function M.add_host(tree, parent, host, vms)
         vim.object("HostSystemInfo", { { "vendor", "Lab" }, { "model", "Loopback" }, { "uuid", host.uuid } }),
       },
     }),
-    summary = summaries.of_host(host, host_runtime(host), product(host)),
+    summary = vim.object("HostListSummary", {
+      { "host", vim.ref("HostSystem", host.moref) },
+      { "runtime", host_runtime(host) },
+      {
+        "config",
+        vim.object("HostConfigSummary", { { "name", host.name }, { "port", 443 }, { "product", product(host) } }),
+      },
+      { "overallStatus", "green" },
+      { "rebootRequired", false },
+    }),
     datastore = refs_to("Datastore", host.datastores),
     vm = refs_to("VirtualMachine", vms),
     overallStatus = "green",
@@ -245,10 +294,25 @@ function M.add_host(tree, parent, host, vms)
   return object
 end
 
+local function rdm(disk, lun)
+  local uuid <const> = esxi.uuid { number = 0, lun = lun }
+  return vim.derived("VirtualDiskRawDiskMappingVer1BackingInfo", {
+    { "fileName", disk.path },
+    { "datastore", datastore_ref(disk.datastore) },
+    { "lunUuid", uuid },
+    { "deviceName", "vml." .. uuid },
+    { "compatibilityMode", "physicalMode" },
+    { "diskMode", "independent_persistent" },
+    { "uuid", disk.uuid },
+    { "sharing", "sharingNone" },
+  })
+end
+
 local function flat(disk, is_top)
   local fields <const> = {
     { "fileName", disk.path },
     { "datastore", datastore_ref(disk.datastore) },
+    { "backingObjectId", disk.raw and disk.raw.vvol },
     { "diskMode", "persistent" },
     { "split", false },
     { "writeThrough", false },
@@ -290,7 +354,7 @@ local function devices_of(vm)
     list[#list + 1] = vim.derived("VirtualDisk", {
       { "key", disk.key },
       { "deviceInfo", description("Hard disk " .. i, ("%d KB"):format(disk.size_bytes // 1024)) },
-      { "backing", flat(disk, true) },
+      { "backing", disk.raw and disk.raw.naa and rdm(disk, vm.host.fabric:find(disk.raw.naa)) or flat(disk, true) },
       { "controllerKey", 1000 },
       { "unitNumber", i - 1 },
       { "capacityInKB", vim.long(disk.size_bytes // 1024) },
@@ -404,28 +468,23 @@ function M.add_vm(tree, folder, vm)
         { "changeVersion", "2026-01-31T12:00:00.000000Z" },
         { "modified", vim.date "1970-01-01T00:00:00Z" },
         { "name", vm.name },
-        { "guestFullName", summaries.GUEST_NAME },
+        { "guestFullName", "Other Linux (64-bit)" },
         { "version", "vmx-19" },
         { "uuid", vm.uuid },
         { "instanceUuid", vm.instance_uuid },
         { "template", false },
-        { "guestId", summaries.GUEST_ID },
+        { "guestId", "otherLinux64Guest" },
         {
           "files",
-          vim.object("VirtualMachineFileInfo", { { "vmPathName", summaries.vmx_of(vm) } }),
+          vim.object("VirtualMachineFileInfo", { { "vmPathName", (vm.disks[1].path:gsub("%.vmdk$", ".vmx")) } }),
         },
         {
           "hardware",
-          vim.object("VirtualHardware", {
-            { "numCPU", summaries.NUM_CPU },
-            { "memoryMB", summaries.MEMORY_MIB },
-            { "device", devices_of(vm) },
-          }),
+          vim.object("VirtualHardware", { { "numCPU", 2 }, { "memoryMB", 4096 }, { "device", devices_of(vm) } }),
         },
         { "changeTrackingEnabled", false },
       })
     end,
-    summary = function() return summaries.of_vm(vm, vm_runtime(vm)) end,
     datastore = datastores_of(vm),
     layoutEx = function() return layout_ex(vm) end,
     snapshot = function() return snapshots(vm) end,

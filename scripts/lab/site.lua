@@ -1,6 +1,7 @@
 --- Puts a whole site together below one folder: fabric, array, hosts, vCenter, cluster, control door.
 --- site.json, written last, says where everything is; site.env says it to shells.
 local certificate <const> = require "lunalift.certificate"
+local copier <const> = require "lab.copier"
 local disks <const> = require "lab.disks"
 local environment <const> = require "lab.environment"
 local esxi <const> = require "lab.esxi"
@@ -29,6 +30,7 @@ local M <const> = {}
 ---@field faults lab.Faults
 ---@field vcenter lab.Vcenter
 ---@field ontap lab.Ontap
+---@field copier lab.Copier
 ---@field kube lab.Kube
 ---@field hosts lab.Host[]
 ---@field vms lab.Vm[]
@@ -81,6 +83,7 @@ local function add_volume(site, name, size, seed, holes)
     size_bytes = size,
     file = file,
   }
+  site.copier:add(volume.naa, name, file, size)
   return volume, file
 end
 
@@ -219,19 +222,36 @@ local function find_by(list, field, value)
 end
 
 local function make_datastore(site, given)
-  local size <const> = given.size_mib * MIB
-  local volume <const> = add_volume(site, "ds_" .. given.moref:gsub("%-", "_"), size)
+  local size <const>, kind <const> = given.size_mib * MIB, given.type or "VMFS"
+  local volume <const> = kind == "VMFS" and add_volume(site, "ds_" .. given.moref:gsub("%-", "_"), size) or {}
   local folder <const> = ("%s/datastores/%s"):format(site.dir, given.moref)
   files.mkdirs(folder)
+  if kind ~= "VMFS" then assert(fs.write(folder .. "/.no-xcopy", kind)) end
   return {
     moref = given.moref,
     name = given.name,
+    type = kind,
     uuid = given.uuid,
     folder = folder,
     naa = volume.naa,
     size_bytes = size,
     lun = volume.uuid,
   }
+end
+
+--- A disk that is a volume of the array: a file on a datastore only points to it.
+local function make_raw(site, datastore, given, options)
+  local file <const> = ("%s/luns/raw_%d"):format(site.dir, options.seed)
+  local raw <const> = { path = file }
+  if given.rdm then
+    raw.naa = select(1, add_volume(site, "raw_" .. options.seed, given.size_mib * MIB, options.seed)).naa
+  else
+    disks.fill(file, given.size_mib * MIB, options.seed)
+    raw.vvol = "rfc4122." .. disks.uuid(given.file)
+    site.copier:add(raw.vvol, raw.vvol, file, given.size_mib * MIB)
+  end
+  options.raw = raw
+  return disks.of_scenario(datastore, given, options)
 end
 
 local function make_vm(site, given, hosts, datastores)
@@ -247,7 +267,9 @@ local function make_vm(site, given, hosts, datastores)
   for i, disk in ipairs(given.disks) do
     site.seed = site.seed + 1
     local datastore <const> = find_by(datastores, "name", disk.datastore)
-    vm.disks[i] = disks.of_scenario(datastore, disk, { seed = site.seed * 1000, key = 1999 + i })
+    local options <const> = { seed = site.seed * 1000, key = 1999 + i }
+    local make <const> = (disk.rdm or disk.vvol) and function(...) return make_raw(site, ...) end or disks.of_scenario
+    vm.disks[i] = make(datastore, disk, options)
   end
   site.vms[#site.vms + 1] = vm
   return vm
@@ -274,8 +296,8 @@ local function add_datacenter(site, given)
   local hosts <const> = make_all(given.hosts, function(each) return make_host(site, each) end)
   local datastores <const> = make_all(given.datastores, function(each) return make_datastore(site, each) end)
   local luns <const> = {}
-  for i, datastore in ipairs(datastores) do
-    luns[i] = datastore.lun
+  for _, datastore in ipairs(datastores) do
+    luns[#luns + 1] = datastore.lun
   end
   map_datastores(site, "esx_production_" .. given.moref:match "%d+$", hosts, luns)
   for _, host in ipairs(hosts) do
@@ -424,6 +446,7 @@ local function describe(site, leaves)
     dir = site.dir,
     ca_file = site.dir .. "/ca.pem",
     control = { url = "http://127.0.0.1:" .. site.control.port },
+    copier = { url = "http://127.0.0.1:" .. site.copier.port },
     vcenter = {
       host = "127.0.0.1:" .. site.vcenter.port,
       username = given.vcenter.username,
@@ -475,6 +498,7 @@ function M.start(options)
   local leaves <const> =
     { vcenter = leaf "vcenter.lab.example", ontap = leaf "ontap.lab.example", kube = leaf "kube.lab.example" }
 
+  site.copier = copier.start(site.faults)
   start_ontap(site, leaves.ontap)
   local given <const> = site.scenario.vcenter
   site.vcenter = vcenter.new {
@@ -500,7 +524,7 @@ end
 
 --- End what runs: services first, then copies that outlived their callers.
 function Site:stop()
-  for _, service in ipairs { self.control, self.vcenter, self.ontap, self.kube } do
+  for _, service in ipairs { self.control, self.vcenter, self.ontap, self.copier, self.kube } do
     service:close()
   end
   for _, host in ipairs(self.hosts) do
