@@ -1,12 +1,11 @@
 --- Clone tasks on a host: started once, followed to their end, stopped for certain.
 local clone <const> = require "lunalift.clone"
 local fail <const> = require "lib.fail"
+local poll <const> = require "lib.poll"
 local timer <const> = require "lunalift.timer"
 
 local M <const> = {}
 
-local POLL_FIRST_S <const> = 0.3
-local POLL_LONGEST_S <const> = 5
 local POLL_PATIENCE_S <const> = 600 -- a vCenter may be away for minutes while the clone goes on
 local LATE_START_S <const> = 3
 local DIGEST_PATIENCE_S <const> = 1800 -- a call alone may take ten minutes
@@ -161,32 +160,24 @@ function Clones:poll(task_id)
   return read_state(state)
 end
 
--- Often enough to see the end soon, seldom enough to cost little: a quarter of what is left.
-local function next_pause(progress, began_s)
-  local elapsed_s <const> = timer.now() - began_s
-  if progress.percent == 0 then return math.min(math.max(elapsed_s, POLL_FIRST_S), 1) end
-  local left_s <const> = elapsed_s * (100 - progress.percent) / progress.percent
-  return math.min(math.max(left_s / 4, POLL_FIRST_S), POLL_LONGEST_S)
+local function failed(self, ended)
+  local why <const> = fail.new("failed", "the clone ended with exit code %d", ended.exit_code)
+  if ended.stderr ~= "" then why.cause = fail.new("failed", "%s", ended.stderr) end
+  return fail.hint(why, "vmkfstools on %s says why; a disk in use by a running VM is a common reason", self.host.name)
 end
 
---- Follow a clone to its end: `for progress in clones:follow(id) do … end`. Raises when it failed.
+--- Follow a clone to its end: `for progress in clones:follow(id) do … end`. Raises when it failed, and when it stands still for too long.
 ---@return fun(): lib.CloneProgress?
 function Clones:follow(task_id)
-  local began_s <const> = timer.now()
-  local last
-  return function()
-    if self.job.dry_run or (last and not last.running) then return nil end
-    if last then timer.sleep(next_pause(last, began_s)) end
-    last = self:poll(task_id)
-    if not last.running and last.exit_code ~= 0 then
-      local why <const> = fail.new("failed", "the clone ended with exit code %d", last.exit_code)
-      if last.stderr ~= "" then why.cause = fail.new("failed", "%s", last.stderr) end
-      error(
-        fail.hint(why, "vmkfstools on %s says why; a disk in use by a running VM is a common reason", self.host.name)
-      )
-    end
-    return last
+  if self.job.dry_run then
+    return function() end
   end
+  local options <const> = { stall_s = self.job.request.stall_s }
+  return poll.follow("the clone on " .. self.host.name, options, function()
+    local state <const> = self:poll(task_id)
+    if not state.running and state.exit_code ~= 0 then error(failed(self, state)) end
+    return state
+  end)
 end
 
 local function kill(self, task_id)

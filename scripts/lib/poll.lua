@@ -1,8 +1,12 @@
 --- Waiting for what a peer does in the background.
 local fail <const> = require "lib.fail"
 local timer <const> = require "lunalift.timer"
+local words <const> = require "lib.words"
 
 local M <const> = {}
+
+local FOLLOW_FIRST_S <const> = 0.3
+local FOLLOW_LONGEST_S <const> = 5
 
 -- The work was accepted: whatever ends the waiting, it may still be done.
 local function give_up(why)
@@ -30,6 +34,48 @@ function M.wait(what, options, look)
     if left_s <= 0 then give_up(fail.new("timeout", "%s has not ended within %g s", what, options.within_s)) end
     timer.sleep(math.min(pause_s, left_s))
     pause_s = math.min(2 * pause_s, longest_s)
+  end
+end
+
+-- Often enough to see the end soon, seldom enough to cost little: a quarter of what is left.
+local function next_pause(percent, elapsed_s)
+  if percent == 0 then return math.min(math.max(elapsed_s, FOLLOW_FIRST_S), 1) end
+  local left_s <const> = elapsed_s * (100 - percent) / percent
+  return math.min(math.max(left_s / 4, FOLLOW_FIRST_S), FOLLOW_LONGEST_S)
+end
+
+local function stalled(what, percent, still_s)
+  local why <const> = fail.new("timeout", "%s stands still at %d %% for %s", what, percent, words.span(still_s))
+  return fail.hint(why, "see what keeps host and array busy, then start again; --stall-timeout gives it more time")
+end
+
+---@class lib.Followed
+---@field running boolean
+---@field percent integer 0 … 100
+---@field clone_write_ops? integer what moves between two percents
+
+--- Ask after a copy until it has ended: `for progress in poll.follow("the clone", { stall_s = 3600 }, ask) do … end`. Raises timeout when
+--- nothing has moved for `stall_s` (0: never).
+---@generic T: lib.Followed
+---@param what string for the message
+---@param options { stall_s: number? }
+---@param ask fun(): T
+---@return fun(): T?
+function M.follow(what, options, ask)
+  local began_s <const>, stall_s <const> = timer.now(), options.stall_s or 0
+  local last, mark, moved_s
+  return function()
+    if last and not last.running then return nil end
+    if last then timer.sleep(next_pause(last.percent, timer.now() - began_s)) end
+    last = ask()
+    local now <const>, seen <const> = timer.now(), last.percent + (last.clone_write_ops or 0) * 101
+    if seen ~= mark then
+      mark, moved_s = seen, now
+    end
+    if last.running and stall_s > 0 and now - moved_s >= stall_s then
+      error(stalled(what, last.percent, now - moved_s))
+    end
+    return last
   end
 end
 

@@ -56,4 +56,51 @@ describe("waiting for a peer", function()
     assert.is_true(why.unanswered)
     assert.is_nil(why.refused)
   end)
+
+  describe("to the end of a copy", function()
+    local function follow(states, stall_s)
+      local seen <const>, i = {}, 0
+      for state in
+        poll.follow("the clone", { stall_s = stall_s }, function()
+          i = math.min(i + 1, #states)
+          return states[i]
+        end)
+      do
+        seen[#seen + 1] = state.percent
+      end
+      return seen
+    end
+
+    local function running(percent, ops) return { running = true, percent = percent, clone_write_ops = ops } end
+    local ENDED <const> = { running = false, percent = 100 }
+
+    it("tells each state, the last one too, and asks at once when it is over already", function()
+      assert.same({ 0, 50, 100 }, follow { running(0), running(50), ENDED })
+      naps = {}
+      assert.same({ 100 }, follow { ENDED })
+      assert.same({}, naps)
+    end)
+
+    it("gives up when nothing moves for so long", function()
+      local ok <const>, why <const> = pcall(follow, { running(0), running(30) }, 60)
+      assert.is_false(ok)
+      assert.is_true(fail.is(why, "timeout"))
+      assert.matches("^the clone stands still at 30 %% for 1 min", why.message)
+      assert.matches("--stall-timeout", why.hint, 1, true)
+      assert.is_true(now >= 60 and now < 70, tostring(now))
+    end)
+
+    it("goes on while the counters move, and for ever where no limit is set", function()
+      local states <const> = {}
+      for i = 1, 40 do
+        states[i] = running(30, i)
+      end
+      states[41] = ENDED
+      assert.equal(41, #follow(states, 20))
+      for i = 1, 40 do
+        states[i] = running(30)
+      end
+      assert.equal(41, #follow(states, 0))
+    end)
+  end)
 end)
