@@ -142,6 +142,19 @@ M.FLAGS = {
     help = "seconds to go on asking a peer that is away or busy",
   },
   {
+    name = "stall-timeout",
+    env = "LUNALIFT_STALL_SECONDS",
+    type = "seconds",
+    default = 3600,
+    help = "seconds without progress after which a copy is given up; 0: never",
+  },
+  {
+    name = "require-offload",
+    type = "bool",
+    default = false,
+    help = "fail unless the array moves the data; what can be known is known before anything is changed",
+  },
+  {
     name = "verify",
     default = "sampled",
     choices = { "none", "sampled", "full" },
@@ -330,6 +343,9 @@ local function request_of(values)
     patience_s = values.patience,
     bind_within_s = values["bind-timeout"],
     discover_within_s = values["discover-timeout"],
+    stall_s = values["stall-timeout"],
+    require_offload = values["require-offload"],
+    disabled = { rdm = env.get "DISABLE_RDM_METHOD" == "true", vvol = env.get "DISABLE_VVOL_METHOD" == "true" },
   }
 end
 
@@ -348,15 +364,11 @@ local function title(values)
   )
 end
 
--- Kubernetes kills a pod thirty seconds after SIGTERM; logging out and keeping the receipt take the rest.
-local SETTLE_IN_POD_S <const> = 20
-
 -- SIGTERM and SIGINT end the flow at its next wait; what it promised is settled then.
 function M.cancel_on_signal(job)
-  local within_s <const> = journals.in_pod(job) and SETTLE_IN_POD_S or nil
   while true do
     local name <const> = task.signal()
-    if name ~= "USR1" then job:cancel(("stopped by SIG%s"):format(name), within_s) end
+    if name ~= "USR1" then job:cancel(("stopped by SIG%s"):format(name)) end
   end
 end
 

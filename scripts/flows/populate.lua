@@ -1,10 +1,140 @@
---- Fill a PersistentVolume from a VMDK: the host asks, the array moves the data.
+--- Fill a PersistentVolume from a virtual disk: the host asks, the array moves the data. A disk that is a volume itself (RDM, vVol) the
+--- array copies alone, where it can.
+local array_copies <const> = require "lib.array_copies"
 local evidence <const> = require "lib.evidence"
-local fail <const> = require "lib.fail"
+local offload <const> = require "lib.offload"
 local recovery <const> = require "lib.recovery"
 local timer <const> = require "lunalift.timer"
 local volumes <const> = require "lib.volume"
 local words <const> = require "lib.words"
+
+---@class populate.Found what both ways go by
+---@field vcenter lib.Vcenter
+---@field array lib.Array
+---@field vm lib.Vm
+---@field disk lib.Disk
+---@field host lib.Host
+---@field volume lib.Volume
+---@field lun lib.Lun
+---@field way lib.Way
+
+local function look_for_earlier(job, found)
+  job:step "look for an earlier run"
+  local claim <const> = found.volume.claim
+  return recovery.resume(job, found.volume, {
+    claim = claim.uid,
+    claim_name = ("%s/%s"):format(claim.namespace, claim.name),
+    vm = found.vm.ref.id,
+    vmdk = found.disk.path,
+    lun = found.lun.id,
+    naa = found.lun.naa,
+    by = found.way.by,
+    host = found.host.ref.id,
+    array = found.array.where,
+    vcenter = found.vcenter.where,
+  })
+end
+
+---@return lib.CloneProgress last
+local function follow(job, states, bytes, began_s)
+  local last = {}
+  for progress in states do
+    last = progress
+    job:progress(job:pace(progress, bytes, began_s))
+  end
+  local seconds <const> = math.max(timer.now() - began_s, 0.001)
+  job:note { bytes = bytes, copy_seconds = seconds, task = last }
+  return last
+end
+
+local function copied(job, offloaded, remark)
+  job:note { offloaded = offloaded, offload_remark = remark }
+  local bytes <const>, rate <const> = job.facts.bytes, words.size(job.facts.bytes / job.facts.copy_seconds)
+  job:found("%s, %s/s, %s", words.size(bytes), rate, words.offload(offloaded, remark))
+  if not job.dry_run then offload.insist(job, not offloaded and (remark or "the host does not tell") or nil) end
+end
+
+local function done(job)
+  job:done { "naa", "bytes", "copy_seconds", "task", "offloaded", "offload_remark", "proof", "proof_seconds" }
+end
+
+-- ---- the array by itself ----
+
+---@param job lib.Job
+---@param found populate.Found
+local function by_array(job, found)
+  local array <const>, bytes <const> = found.array, found.disk.capacity_bytes
+  local earlier <const> = look_for_earlier(job, found)
+  if earlier and earlier.done then return job:note(earlier.done) end
+
+  job:step "copy inside the array"
+  local began_s <const> = earlier and earlier.began_s or timer.now()
+  local copy <const> = earlier and earlier.copy or array_copies.start(job, array, found.way.source, found.lun)
+  local last <const> = follow(job, array_copies.follow(job, array, copy), bytes, began_s)
+  job:note { naa = found.lun.naa, method = found.disk.kind }
+  copied(job, true)
+
+  job:step "prove it"
+  job:found(evidence.text(evidence.of_array(job, last)))
+  done(job)
+end
+
+-- ---- the host asks ----
+
+---@param job lib.Job
+---@param found populate.Found
+local function by_host(job, found)
+  local request <const>, array <const>, host <const>, disk <const> = job.request, found.array, found.host, found.disk
+
+  job:step "check before anything is changed"
+  host:check_usable()
+  local wrapper <const> = host:wrapper()
+  local initiators <const> = host:initiators_reaching(array:targets(), disk.datastore.extents)
+  local adapters <const> = {}
+  for _, port in ipairs(initiators) do
+    adapters[#adapters + 1] = port.adapter
+  end
+  job:note { wrapper = wrapper.version, protocol = initiators[1].kind }
+  job:found("wrapper %s, through %s", wrapper.version, words.list(adapters))
+
+  local earlier <const> = look_for_earlier(job, found)
+  if earlier and earlier.done then return job:note(earlier.done) end
+  local naa = earlier and earlier.naa
+
+  if not earlier then
+    job:step(("show the volume to %s"):format(host.name))
+    local peer <const>, made <const> = array:ensure_host(initiators, "xcopy-" .. host.id)
+    job:promise("host.drop_paths", { host = host.ref, adapters = adapters }, "dead paths on " .. host.name)
+    local mapped <const>, outcome <const> = array:map(found.lun, peer)
+    naa = mapped.naa
+    evidence.check_apart(found.vm, naa)
+    job:found("%s (%s), mapping %s", peer.name, made and "made" or "found", outcome)
+
+    job:step "let the host discover it"
+    job:promise("host.detach", { host = host.ref, naa = naa }, ("device %s is on at %s"):format(naa, host.name))
+    local device <const> = host:discover(mapped, { within_s = request.discover_within_s, adapters = adapters })
+    host:check_device(device, mapped, disk.capacity_bytes)
+    job:found("%s is %s", naa, device.Status)
+  end
+
+  job:step "copy"
+  local target <const> = "/vmfs/devices/disks/" .. naa
+  local ends <const> = { source = request.vmdk.on_host, target = target, naa = naa, bytes = disk.capacity_bytes }
+  local facts <const> = evidence.before(job, wrapper, ends)
+  offload.insist(job, offload.lacking(facts))
+  local began_s <const> = earlier and earlier.began_s or timer.now()
+  local task_id <const> = earlier and earlier.task_id or wrapper:start(ends.source, ends.target)
+  local last <const> = follow(job, wrapper:follow(task_id), ends.bytes, began_s)
+  job:note { naa = naa }
+  copied(job, offload.judge(last, facts, host, found.way))
+
+  job:step "prove it"
+  local copied_s <const> = timer.now()
+  local proof <const> = evidence.prove(job, wrapper, ends, last)
+  job:note { proof_seconds = timer.now() - copied_s }
+  job:found(evidence.text(proof))
+  done(job)
+end
 
 ---@param job lib.Job
 return function(job)
@@ -30,88 +160,18 @@ return function(job)
   job:note { volume = volume, lun = lun }
   job:found("%s = %s, %s, %s", volume.name, lun.name, lun.naa or "no NAA until mapped", words.size(lun.size_bytes))
 
-  job:step "check before anything is changed"
-  host:check_usable()
+  job:step "decide who moves the data"
   evidence.check_apart(vm, lun.naa)
-  if vm.power ~= "poweredOff" then
-    job:warn("VM %s is %s: a disk it has open cannot be copied, only one below a snapshot", vm.name, vm.power)
-  end
-  local wrapper <const> = host:wrapper()
-  if lun.size_bytes < disk.capacity_bytes then
-    local why <const> = fail.new(
-      "no_space",
-      "LUN %s is smaller (%d bytes) than the disk (%d bytes)",
-      lun.name,
-      lun.size_bytes,
-      disk.capacity_bytes
-    )
-    error(fail.hint(why, "make the claim at least %d bytes large", disk.capacity_bytes))
-  end
-  local initiators <const> = host:initiators_reaching(array:targets())
-  local adapters <const> = {}
-  for _, port in ipairs(initiators) do
-    adapters[#adapters + 1] = port.adapter
-  end
-  job:note { wrapper = wrapper.version, protocol = initiators[1].kind }
-  job:found("wrapper %s, through %s", wrapper.version, words.list(adapters))
+  evidence.check_room(lun, disk)
+  local way <const> = offload.choose(job, array, disk)
+  evidence.check_quiet(job, vm, disk, way)
+  offload.insist(job, way.reason)
+  job:note { copied_by = way.by }
+  job:found(way.text)
 
-  job:step "look for an earlier run"
-  local subject <const> = {
-    claim = volume.claim.uid,
-    claim_name = ("%s/%s"):format(volume.claim.namespace, volume.claim.name),
-    vm = vm.ref.id,
-    vmdk = disk.path,
-    lun = lun.id,
-    naa = lun.naa,
-    host = host.ref.id,
-    array = array.where,
-    vcenter = vcenter.where,
-  }
-  local earlier <const> = recovery.resume(job, volume, subject)
-  if earlier and earlier.done then
-    job:note(earlier.done)
-    return
-  end
-  local naa = earlier and earlier.naa
-
-  if not earlier then
-    job:step(("show the volume to %s"):format(host.name))
-    local peer <const>, made <const> = array:ensure_host(initiators, "xcopy-" .. host.id)
-    job:promise("host.drop_paths", { host = host.ref, adapters = adapters }, "dead paths on " .. host.name)
-    local mapped <const>, outcome <const> = array:map(lun, peer)
-    naa = mapped.naa
-    evidence.check_apart(vm, naa)
-    job:found("%s (%s), mapping %s", peer.name, made and "made" or "found", outcome)
-
-    job:step "let the host discover it"
-    job:promise("host.detach", { host = host.ref, naa = naa }, ("device %s is on at %s"):format(naa, host.name))
-    local device <const> = host:discover(mapped, { within_s = request.discover_within_s, adapters = adapters })
-    host:check_device(device, mapped, disk.capacity_bytes)
-    job:found("%s is %s", naa, device.Status)
-  end
-
-  job:step "copy"
-  local target <const> = "/vmfs/devices/disks/" .. naa
-  local ends <const> = { source = request.vmdk.on_host, target = target, naa = naa, bytes = disk.capacity_bytes }
-  local facts <const> = evidence.before(job, wrapper, ends)
-  local began_s <const> = earlier and earlier.began_s or timer.now()
-  local last
-  local task_id <const> = earlier and earlier.task_id or wrapper:start(ends.source, ends.target)
-  for progress in wrapper:follow(task_id) do
-    last = progress
-    job:progress(job:pace(progress, ends.bytes, began_s))
-  end
-  local seconds <const> = math.max(timer.now() - began_s, 0.001)
-  local offloaded <const>, remark <const> = evidence.offload(last or {}, facts)
-  job:note { bytes = ends.bytes, copy_seconds = seconds, naa = ends.naa, task = last }
-  job:note { offloaded = offloaded, offload_remark = remark }
-  local rate <const> = words.size(ends.bytes / seconds)
-  job:found("%s, %s/s, %s", words.size(ends.bytes), rate, words.offload(offloaded, remark))
-
-  job:step "prove it"
-  local copied_s <const> = timer.now()
-  local proof <const> = evidence.prove(job, wrapper, ends, last)
-  job:note { proof_seconds = timer.now() - copied_s }
-  job:found(evidence.text(proof))
-  job:done { "naa", "bytes", "copy_seconds", "task", "offloaded", "offload_remark", "proof", "proof_seconds" }
+  local copy <const> = way.by == "array" and by_array or by_host
+  copy(
+    job,
+    { vcenter = vcenter, array = array, vm = vm, disk = disk, host = host, volume = volume, lun = lun, way = way }
+  )
 end

@@ -106,12 +106,15 @@ function M.open(job, name, conf)
   return self
 end
 
+--- Call one function of the contract, once.
+---@param name string
+---@return any value
+---@return Fail? why
+function Array:ask(name, ...) return self.inside:call("call", name, ...) end
+
 function Array:read(name, ...)
   local args <const> = table.pack(...)
-  return self.job:read(
-    "array." .. name,
-    function() return self.inside:call("call", name, table.unpack(args, 1, args.n)) end
-  )
+  return self.job:read("array." .. name, function() return self:ask(name, table.unpack(args, 1, args.n)) end)
 end
 
 function Array:info() return self:read "info" end
@@ -138,6 +141,10 @@ function Array:targets() return self:read "targets" end
 function Array:maps_of(lun) return self:read("maps_of", lun) end
 function Array:luns_of(host) return self:read("luns_of", host) end
 
+--- The volume of a device { naa = … } or a vVol { vvol = … }; nil where it is none of this array's. Optional.
+---@return lib.Lun?
+function Array:find_lun(id) return self:read("find_lun", id) end
+
 --- Does the vendor have this optional function?
 ---@param name string
 ---@return boolean
@@ -160,7 +167,7 @@ function Array:ensure_host(initiators, name)
   local promise <const> = self.job:promise("array.remove_host", { name = name, initiators = initiators }, about)
   local is_lost = false
   local host <const> = self.job:effect("array.create_host", name, function()
-    local made <const>, why <const> = self.inside:call("call", "create_host", name, initiators)
+    local made <const>, why <const> = self:ask("create_host", name, initiators)
     local other <const> = why and why.kind == "conflict" and find() -- made by another run meanwhile
     if other then other.made = false end
     return made or other or nil, why
@@ -181,7 +188,7 @@ end
 
 function Array:remove_host(host)
   return self.job:effect("array.remove_host", host.name, function()
-    local done <const>, why <const> = self.inside:call("call", "remove_host", host)
+    local done <const>, why <const> = self:ask("remove_host", host)
     if why then return nil, why end
     return done or true
   end, { standin = true, look = function() return not self:find_host(host.initiators or {}, host.name) or nil end })
@@ -212,7 +219,7 @@ local function map_once(self, lun, host)
   end
   local is_lost = false
   local outcome <const> = self.job:effect("array.map", target, function()
-    local outcome <const>, scope <const>, mapped <const> = self.inside:call("call", "map", lun, host)
+    local outcome <const>, scope <const>, mapped <const> = self:ask("map", lun, host)
     if not outcome then return nil, scope end
     return { outcome = outcome, lun = mapped or lun }
   end, {
@@ -252,7 +259,7 @@ end
 function Array:unmap(lun, host)
   local target <const> = ("%s from %s"):format(lun.name, host.name)
   return self.job:effect("array.unmap", target, function()
-    local _, why <const> = self.inside:call("call", "unmap", lun, host)
+    local _, why <const> = self:ask("unmap", lun, host)
     if why then return nil, why end
     return true
   end, { standin = true, look = function() return not self:map_to(lun, host) or nil end })

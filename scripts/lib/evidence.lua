@@ -57,6 +57,36 @@ function M.check_apart(vm, naa)
   end
 end
 
+--- The volume must hold the disk.
+---@param lun lib.Lun
+---@param disk lib.Disk
+function M.check_room(lun, disk)
+  if lun.size_bytes >= disk.capacity_bytes then return end
+  local why <const> = fail.new(
+    "no_space",
+    "LUN %s is smaller (%d bytes) than the disk (%d bytes)",
+    lun.name,
+    lun.size_bytes,
+    disk.capacity_bytes
+  )
+  error(fail.hint(why, "make the claim at least %d bytes large", disk.capacity_bytes))
+end
+
+--- Nobody may write to the disk meanwhile. A host would refuse to open it; an array would not know.
+---@param job lib.Job
+---@param vm lib.Vm
+---@param disk lib.Disk
+---@param way lib.Way
+function M.check_quiet(job, vm, disk, way)
+  if vm.power == "poweredOff" or not disk.is_top then return end
+  if way.by == "host" then
+    job:warn("VM %s is %s: a disk it has open cannot be copied, only one below a snapshot", vm.name, vm.power)
+    return
+  end
+  local why <const> = fail.new("busy", "VM %s is %s and writes to %s", vm.name, vm.power, disk.path)
+  error(fail.hint(why, "power it off, or make a snapshot and copy the disk below that"))
+end
+
 local function check_source(facts, ends)
   if facts.sourceExists == false then
     local why <const> = fail.new("not_found", "the host does not see %s", ends.source)
@@ -246,30 +276,24 @@ function M.prove(job, clones, ends, last)
   return proof
 end
 
+--- Of a copy that the array made by itself there is its word; no host sees both ends.
+---@param job lib.Job
+---@param last lib.CloneProgress
+---@return lib.Proof
+function M.of_array(job, last)
+  local proof <const> = { mode = job.request.verify or "sampled", verified = false, extents = 0, bytes = 0 }
+  proof.reason = job.dry_run and "dry run" or "the array copied by itself, and says done"
+  job:note { proof = proof }
+  if not job.dry_run then check_end(last, proof) end
+  return proof
+end
+
 --- For the step's line.
 ---@param proof lib.Proof
 ---@return string
 function M.text(proof)
   if not proof.verified then return "not verified: " .. proof.reason end
   return ("%d extents, %s, equal on both ends (%s)"):format(proof.extents, words.size(proof.bytes), proof.mode)
-end
-
--- ---- offload ----
-
---- Did the array move the data, and what is known if it did not, or not all of it.
----@param last lib.CloneProgress
----@param facts table of the preflight
----@return boolean? offloaded nil while unknown
----@return string? remark
-function M.offload(last, facts)
-  local failed <const> = last.failed_clone_ops or 0
-  local offloaded = last.offloaded
-  if last.clone_write_ops then offloaded = last.clone_write_ops > 0 end
-  if failed > 0 then return offloaded, ("%d XCOPY commands failed"):format(failed) end
-  if offloaded ~= false then return offloaded end
-  if facts.vaaiClone == false then return false, "the device does not support VAAI clone" end
-  if last.clone_write_ops then return false, "the host sent no XCOPY; are both ends on one array, and is VAAI on?" end
-  return false
 end
 
 return M

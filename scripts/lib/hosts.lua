@@ -110,10 +110,59 @@ local function ports_by_adapter(topology)
   return ports
 end
 
---- The host's initiators that are logged in to one of the array's target ports: those that will see a LUN mapped to them.
+local function none_reaches(self, targets)
+  local ids <const> = {}
+  for _, target in ipairs(targets) do
+    ids[#ids + 1] = target.id
+  end
+  local why <const> = fail.new("config", "no adapter of host %s is logged in to the array", self.name)
+  return fail.hint(why, "connect the host to one of the array's ports: %s", words.list(ids))
+end
+
+-- Keys of the adapters that have an active path to one of the devices.
+local function adapters_of_devices(self, naas)
+  local PATHS_TO <const> = { "config.storageDevice.scsiLun", "config.storageDevice.multipathInfo" }
+  local spec <const> = { objects = { self.ref }, props = { HostSystem = PATHS_TO } }
+  local props <const> = (self.vcenter:retrieve("paths of " .. self.name, spec)[1] or {}).props or {}
+  local is_wanted <const>, keys <const> = {}, {}
+  for _, lun in ipairs(list(props[PATHS_TO[1]])) do
+    for _, naa in ipairs(naas) do
+      if lun.canonicalName == naa then is_wanted[lun.key] = true end
+    end
+  end
+  for _, unit in ipairs(list((props[PATHS_TO[2]] or {}).lun)) do
+    for _, path in ipairs(is_wanted[unit.lun] and list(unit.path) or {}) do
+      if (path.state or ""):lower() == "active" then keys[path.adapter] = true end
+    end
+  end
+  return keys
+end
+
+-- The array tells no ports: those initiators that the source is reached through, else all FC ones, else all iSCSI ones.
+local function initiators_of_source(self, naas)
+  local keys <const> = #naas > 0 and adapters_of_devices(self, naas) or {}
+  local by <const> = { active = {}, fc = {}, iscsi = {} }
+  for _, hba in ipairs(self.adapters) do
+    local port <const> = read_adapter(hba)
+    if by[port.kind] then
+      table.insert(by[port.kind], port)
+      if keys[hba.key] then table.insert(by.active, port) end
+    end
+  end
+  for _, kind in ipairs { "active", "fc", "iscsi" } do
+    if #by[kind] > 0 then return by[kind] end
+  end
+  local why <const> = fail.new("config", "host %s has no FC or iSCSI adapter", self.name)
+  error(fail.hint(why, "name a host that reaches the array with --migration-host"))
+end
+
+--- The host's initiators that are logged in to one of the array's target ports: those that will see a LUN mapped to them. Where the array
+--- tells no ports, those through which the source's devices are reached.
 ---@param targets { kind: string, id: string }[]
+---@param source_naas? string[]
 ---@return lib.Initiator[]
-function Host:initiators_reaching(targets)
+function Host:initiators_reaching(targets, source_naas)
+  if #targets == 0 then return initiators_of_source(self, source_naas or {}) end
   local ports <const> = ports_by_adapter(self.topology)
   local reaching <const> = {}
   for _, hba in ipairs(self.adapters) do
@@ -124,14 +173,7 @@ function Host:initiators_reaching(targets)
       end
     end
   end
-  if #reaching == 0 then
-    local ids <const> = {}
-    for _, target in ipairs(targets) do
-      ids[#ids + 1] = target.id
-    end
-    local why <const> = fail.new("config", "no adapter of host %s is logged in to the array", self.name)
-    error(fail.hint(why, "connect the host to one of the array's ports: %s", words.list(ids)))
-  end
+  if #reaching == 0 then error(none_reaches(self, targets)) end
   return reaching
 end
 
@@ -190,10 +232,12 @@ local function forget_detached(self, naa)
   if not ok and why.fault ~= "CLIFault" then error(why) end
 end
 
--- Nil when it cannot be read: an explanation that fails must not take the failure's place.
-local function max_lun(self)
+--- A number among the host's advanced settings; nil when it cannot be read: what only explains must not fail.
+---@param key string
+---@return integer?
+function Host:setting(key)
   local ok <const>, options <const> =
-    pcall(self.vcenter.ask, self.vcenter, "QueryOptions", self.advanced, { { "name", "Disk.MaxLUN" } })
+    pcall(self.vcenter.ask, self.vcenter, "QueryOptions", self.advanced, { { "name", key } })
   local option <const> = ok and options and list(options)[1]
   return option and math.tointeger(tonumber(option.value))
 end
@@ -201,7 +245,7 @@ end
 local function explain_absence(self, lun, within_s)
   local why <const> =
     fail.new("not_found", "%s did not appear on %s within %s", lun.naa, self.name, words.span(within_s))
-  local max <const> = max_lun(self)
+  local max <const> = self:setting "Disk.MaxLUN"
   if max and lun.number and lun.number >= max then
     why.cause = fail.new("config", "LUN number %d is at or above Disk.MaxLUN (%d) of this host", lun.number, max)
     return fail.hint(why, "esxcli system settings advanced set -o /Disk/MaxLUN -i %d", math.max(1024, lun.number + 1))

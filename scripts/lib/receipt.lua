@@ -67,6 +67,7 @@ local function copy_of(facts)
   if not facts.copy_seconds then return nil end
   local task <const> = facts.task or {}
   return {
+    by = facts.copied_by,
     bytes = facts.bytes,
     ms = ms(facts.copy_seconds),
     bytes_per_s = math.floor(facts.bytes / facts.copy_seconds),
@@ -95,8 +96,12 @@ function M.build(job, why, left)
     finished = timer.iso(),
     ms = ms(timer.now() - job.started_s),
     result = result_of(why, left or {}),
-    disk = facts.disk
-      and { path = facts.disk.path, bytes = facts.disk.capacity_bytes, key = math.tointeger(tonumber(facts.disk.key)) },
+    disk = facts.disk and {
+      path = facts.disk.path,
+      kind = facts.disk.kind,
+      bytes = facts.disk.capacity_bytes,
+      key = math.tointeger(tonumber(facts.disk.key)),
+    },
     vm = facts.vm and { id = facts.vm.ref.id, name = facts.vm.name },
     claim = facts.volume and fields(facts.volume.claim, { "namespace", "name", "uid" }),
     volume = fields(facts.volume, { "name", "handle", "driver" }),
@@ -153,7 +158,10 @@ function M.keep(job, why, left)
       assert(files.write(path, text))
       where = path
     end
-    if keeper and keeper(job.journal, text) then where = where or job.journal.where end
+    if keeper then
+      keeper(job.journal, text)
+      where = where or job.journal.where
+    end
   end)
   if not kept then log.warn("receipt not written", { why = fail.text(trouble) }) end
   return where

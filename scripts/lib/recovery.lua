@@ -1,4 +1,5 @@
 --- What a run does about one that died before it: adopt its clone, or put back what it left. See docs/journal.md.
+local array_copies <const> = require "lib.array_copies"
 local fail <const> = require "lib.fail"
 local form <const> = require "lib.journal_form"
 local journal_lease <const> = require "lib.journal_lease"
@@ -19,17 +20,19 @@ local USABLE <const> = { on = true, degraded = true }
 ---@field vm string
 ---@field vmdk string
 ---@field lun string
+---@field by "array"|"host" who copies
 ---@field naa? string once it is known
 ---@field host string
 ---@field array string
 ---@field vcenter string
 
-local MUST_AGREE <const> = { "claim", "vm", "vmdk", "lun", "host", "array", "vcenter" }
+local MUST_AGREE <const> = { "claim", "vm", "vmdk", "lun", "by", "host", "array", "vcenter" }
 
 ---@class lib.Earlier
 ---@field done? table facts of a copy that is done and proved; else there is its clone:
 ---@field task_id string
----@field naa string
+---@field naa? string
+---@field copy? lib.ArrayCopy in place of a clone
 ---@field began_s number
 
 -- ---- is the earlier run's clone the one that we would start? ----
@@ -63,11 +66,7 @@ local function state_of(clones, source, device, task_id)
   return {}
 end
 
----@return lib.Earlier?
----@return string? why_not
-local function adoptable(job, left, subject)
-  local same <const>, difference <const> = is_same(left.subject, subject)
-  if not same then return nil, difference end
+local function adoptable_clone(job, left, subject)
   local stop <const>, detach <const> = promise_of(left.entries, "clone.stop"), promise_of(left.entries, "host.detach")
   if not stop then return nil, "no clone was begun" end
   if not stop.args.task_id then return nil, "its clone's id was never learnt" end
@@ -83,6 +82,23 @@ local function adoptable(job, left, subject)
   if not device or not USABLE[device.Status] then return nil, ("%s is not on any more"):format(naa) end
   local age_s <const> = state.started_at and math.max(0, timer.epoch() - state.started_at) or 0
   return { task_id = stop.args.task_id, naa = naa, began_s = timer.now() - age_s }
+end
+
+local function adoptable_copy(job, copy, subject)
+  if copy.target.id ~= subject.lun then return nil, "its promises do not fit together" end
+  local is_alive <const>, why_not <const> = array_copies.is_alive(job, job.site:array(), copy)
+  if not is_alive then return nil, why_not end
+  return { task_id = copy.id, copy = copy, began_s = timer.now() }
+end
+
+---@return lib.Earlier?
+---@return string? why_not
+local function adoptable(job, left, subject)
+  local same <const>, difference <const> = is_same(left.subject, subject)
+  if not same then return nil, difference end
+  local copy <const> = promise_of(left.entries, "array.copy_stop")
+  if copy then return adoptable_copy(job, copy.args, subject) end
+  return adoptable_clone(job, left, subject)
 end
 
 -- ---- putting back ----
@@ -181,8 +197,11 @@ local function may_settle(job, item, claim, subject)
   local text <const> = form.decode(item.lease.metadata.annotations[journal_lease.MARK], item.name)
   local about <const> = text.subject or {}
   if about.array ~= subject.array or about.vcenter ~= subject.vcenter then return false end
+  if not item.has_claim then return true end
+  local copy <const> = promise_of(text.entries, "array.copy_stop")
+  if copy then return not array_copies.is_running(job, job.site:array(), copy.args) end
   local stop <const> = promise_of(text.entries, "clone.stop")
-  if not stop or not item.has_claim then return true end
+  if not stop then return true end
   local clones <const> = job.site:vcenter():host_again(stop.args.host):wrapper()
   if not clones:offers "taskList" then return false end
   local task <const> = stop.args.task_id and clones:find(stop.args.task_id)

@@ -1,4 +1,5 @@
 --- How each promise is kept. Every undo is idempotent and needs nothing but its plain arguments, so that any process can run it.
+local array_copies <const> = require "lib.array_copies"
 local fail <const> = require "lib.fail"
 
 local M <const> = {}
@@ -30,6 +31,13 @@ M["clone.stop"] = {
     local wrapper <const> = wrapper_on(job, args.host)
     if wrapper:stop(args.task_id, args.answered) then clean_up(job, args, wrapper) end
   end,
+}
+
+--- The same for a copy that the array makes by itself.
+M["array.copy_stop"] = {
+  within_s = 240,
+  barrier = true,
+  run = function(job, args) array_copies.stop(job, job.site:array(), args) end,
 }
 
 M["clone.clean"] = {

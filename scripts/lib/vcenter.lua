@@ -97,42 +97,37 @@ function Vcenter:finish(what, ref, within_s)
     return (state == "success" or state == "error") and found.props
   end)
   if ended["info.state"] == "success" then return ended["info.result"] end
-  local told <const> = ended["info.error"] or {}
-  local fault <const> = told.fault and told.fault._type
-  local why <const> = fail.new("failed", "%s: %s", what, told.localizedMessage or fault or "vCenter says no more")
-  why.fault = fault
-  error(why)
+  local why <const> = ended["info.error"] or {}
+  fail.raise(
+    "failed",
+    "%s: %s",
+    what,
+    why.localizedMessage or (why.fault and why.fault._type) or "vCenter says no more"
+  )
 end
 
 -- ---- finding ----
 
-local VIEW <const> = { type = "ContainerView", path = "view", again = { "up" } }
-local PARENTS <const> = { type = "ManagedEntity", path = "parent", name = "up", again = { "up" } }
-
---- All objects of these kinds, and what is above them if asked for.
----@param kinds string[]
----@param props table<string, string[]>
----@param options? { parents: boolean? }
----@return Retrieved[]
-function Vcenter:all(kinds, props, options)
+-- All objects of a kind, with their names.
+local function all_of(self, kind)
   local view <const> = self:ask("CreateContainerView", "viewManager", {
     { "container", self.content.rootFolder },
-    { "type", kinds },
+    { "type", kind },
     { "recursive", true },
   })
-  local select <const> = options and options.parents and { VIEW, PARENTS } or { { type = VIEW.type, path = VIEW.path } }
-  local found <const> =
-    self:retrieve("all of " .. table.concat(kinds, ", "), { objects = { view }, select = select, props = props })
+  local found <const> = self:retrieve(kind .. " names", {
+    objects = { view },
+    select = { { type = "ContainerView", path = "view" } },
+    props = { [kind] = { "name" } },
+  })
   self.session:call("DestroyView", view, {})
   return found
 end
 
-local function all_named(self, kind) return self:all({ kind }, { [kind] = { "name" } }) end
-
 -- Morefs of that name: for users who give a name instead of vm-123.
 local function find_by_name(self, kind, name)
   local refs <const> = {}
-  for _, object in ipairs(all_named(self, kind)) do
+  for _, object in ipairs(all_of(self, kind)) do
     if object.props.name == name then refs[#refs + 1] = object.ref end
   end
   return refs
@@ -156,11 +151,21 @@ end
 ---@class lib.Disk
 ---@field path string "[ds] web/web.vmdk": the file of the chain that was asked for
 ---@field top string the file that the VM writes to now
----@field backing string VirtualDiskFlatVer2BackingInfo, …
+---@field is_top boolean the VM writes to this very file while it is on
+---@field is_delta boolean it holds what was written since a snapshot
+---@field kind "vmdk"|"rdm"|"vvol"
+---@field device? string of an RDM: vml.… or naa.…
+---@field vvol? string id of the vVol: rfc4122.…
 ---@field capacity_bytes integer
 ---@field allocated_bytes? integer that its datastores hold; nil where vCenter does not tell
 ---@field key integer
----@field datastore Moref
+---@field datastore lib.Datastore
+
+---@class lib.Datastore
+---@field ref Moref
+---@field name string
+---@field type string VMFS, NFS, NFS41, vsan, VVOL, …
+---@field extents string[] devices that it lies on
 
 ---@class lib.Vm
 ---@field ref Moref
@@ -170,7 +175,7 @@ end
 ---@field has_snapshots boolean
 ---@field devices table[]
 ---@field layout? table what lib.disk_layout reads
----@field datastores table<string, { ref: Moref, name: string, type: string, extents: string[] }>
+---@field datastores table<string, lib.Datastore> by name
 
 local function read_datastore(object)
   local extents <const> = {}
@@ -241,6 +246,37 @@ local function capacity_of(device)
   return bytes or math.tointeger(tonumber(device.capacityInKB)) * 1024
 end
 
+local IS_VSAN <const> = { vsan = true, vsanD = true }
+
+-- The top tells what kind of backing a chain has; each of its nodes is a vVol of its own. Objects of vSAN have ids, too.
+local function kind_of(top, backing, datastore)
+  if top._type == "VirtualDiskRawDiskMappingVer1BackingInfo" then
+    local id <const> = top.lunUuid or ""
+    return "rdm", id ~= "" and "vml." .. id or top.deviceName
+  end
+  local id <const> = backing.backingObjectId or ""
+  if id ~= "" and not IS_VSAN[datastore.type] then return "vvol", nil, id end
+  return "vmdk"
+end
+
+local function read_disk(vm, device, backing, datastore, path)
+  local capacity_bytes <const> = capacity_of(device)
+  local kind <const>, raw <const>, vvol <const> = kind_of(device.backing, backing, datastore)
+  return {
+    path = path,
+    top = device.backing.fileName,
+    is_top = backing == device.backing,
+    is_delta = backing.parent ~= nil,
+    kind = kind,
+    device = raw,
+    vvol = vvol,
+    capacity_bytes = capacity_bytes,
+    allocated_bytes = disk_layout.allocated(vm.layout or {}, device.key, capacity_bytes),
+    key = device.key,
+    datastore = datastore,
+  }
+end
+
 --- The disk with exactly that file, anywhere in its snapshot chain.
 ---@param vm lib.Vm
 ---@param vmdk lib.VmdkPath
@@ -252,16 +288,8 @@ function Vcenter:disk(vm, vmdk)
       local backing <const> = backing_of(device.backing, vmdk.text)
       seen[#seen + 1] = device.backing.fileName or device.backing._type
       if backing then
-        local capacity_bytes <const> = capacity_of(device)
-        return {
-          path = vmdk.text,
-          top = device.backing.fileName,
-          backing = device.backing._type,
-          capacity_bytes = capacity_bytes,
-          allocated_bytes = disk_layout.allocated(vm.layout or {}, device.key, capacity_bytes),
-          key = device.key,
-          datastore = backing.datastore,
-        }
+        local unknown <const> = { ref = backing.datastore, name = vmdk.datastore, type = "unknown", extents = {} }
+        return read_disk(vm, device, backing, vm.datastores[vmdk.datastore] or unknown, vmdk.text)
       end
     end
   end
@@ -289,7 +317,7 @@ end
 ---@return { ref: Moref, name: string }[]
 function Vcenter:all_hosts()
   local all <const> = {}
-  for i, object in ipairs(all_named(self, "HostSystem")) do
+  for i, object in ipairs(all_of(self, "HostSystem")) do
     all[i] = { ref = object.ref, name = object.props.name }
   end
   return all

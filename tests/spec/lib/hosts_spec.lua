@@ -135,6 +135,51 @@ describe("a host", function()
     end)
   end)
 
+  describe("reaches an array that tells no ports", function()
+    local FC2 <const> = {
+      _type = "HostFibreChannelHba",
+      key = "key-vmhba3",
+      device = "vmhba3",
+      nodeWorldWideName = "1",
+      portWorldWideName = "2",
+    }
+
+    local function adapters(hbas, paths, naas)
+      local host <const> = open {
+        ["config.storageDevice.hostBusAdapter"] = hbas,
+        ["config.storageDevice.scsiLun"] = {
+          { canonicalName = "naa.1", key = "key-1" },
+          { canonicalName = "naa.2", key = "key-2" },
+        },
+        ["config.storageDevice.multipathInfo"] = { lun = paths },
+      }
+      local names <const> = {}
+      for i, port in ipairs(host:initiators_reaching({}, naas)) do
+        names[i] = port.adapter
+      end
+      return names
+    end
+
+    local function path(hba, state) return { adapter = hba.key, state = state } end
+
+    it("through the active paths to the source, of all its devices", function()
+      local paths <const> = {
+        { lun = "key-1", path = { path(FC, "Active"), path(FC, "active"), path(ISCSI, "standby") } },
+        { lun = "key-2", path = { path(FC2, "active") } },
+      }
+      assert.same({ "vmhba2" }, adapters({ FC, FC2, ISCSI }, paths, { "naa.1" }))
+      assert.same({ "vmhba2", "vmhba3" }, adapters({ FC, FC2, ISCSI }, paths, { "naa.1", "naa.2" }))
+    end)
+
+    it("else through all FC adapters, else through all iSCSI ones", function()
+      assert.same({ "vmhba2", "vmhba3" }, adapters({ LOCAL, ISCSI, FC, FC2 }, {}, { "naa.9" }))
+      assert.same({ "vmhba64" }, adapters({ LOCAL, ISCSI }, {}, {}))
+      local ok <const>, why <const> = pcall(adapters, { LOCAL }, {}, {})
+      assert.is_false(ok)
+      assert.equal("host host-1.example has no FC or iSCSI adapter", why.message)
+    end)
+  end)
+
   describe("discovers a LUN", function()
     local LUN <const> = { naa = "naa.1", number = 7 }
     local OPTIONS <const> = { within_s = 60, adapters = { "vmhba2", "vmhba64" } }

@@ -128,7 +128,7 @@ describe("a vCenter", function()
   describe("finds the disk", function()
     local function disk(devices, text)
       local vcenter <const> = open()
-      return vcenter:disk({ name = "web", devices = devices }, require("lib.vmdk").parse(text))
+      return vcenter:disk({ name = "web", devices = devices, datastores = {} }, require("lib.vmdk").parse(text))
     end
 
     it("of exactly that file", function()
@@ -139,7 +139,8 @@ describe("a vCenter", function()
       }, "[ds] web/web.vmdk")
       assert.equal(2002, found.key)
       assert.equal(1 << 30, found.capacity_bytes)
-      assert.equal("datastore-1", found.datastore.id)
+      assert.equal("datastore-1", found.datastore.ref.id)
+      assert.equal("vmdk", found.kind)
     end)
 
     it("and no file whose name is merely longer, or on another datastore", function()
@@ -172,11 +173,54 @@ describe("a vCenter", function()
       function() assert.equal(2000, disk({ virtual_disk(2000, flat "[ds] web//web.vmdk") }, "[ds] web/web.vmdk").key) end
     )
 
-    it("and names its backing, a raw device too", function()
-      local rdm <const> = { _type = "VirtualDiskRawDiskMappingVer1BackingInfo", fileName = "[ds] web/rdm.vmdk" }
-      local found <const> = disk({ virtual_disk(2000, rdm) }, "[ds] web/rdm.vmdk")
-      assert.equal("VirtualDiskRawDiskMappingVer1BackingInfo", found.backing)
-      assert.equal(1 << 20, found.capacity_bytes)
+    describe("and what kind it is:", function()
+      local RAW <const> = "VirtualDiskRawDiskMappingVer1BackingInfo"
+
+      local function with(backing, fields)
+        for key, value in pairs(fields) do
+          backing[key] = value
+        end
+        return backing
+      end
+
+      local function found(backing, text, type)
+        local vm <const> = { name = "web", devices = { virtual_disk(2000, backing) }, datastores = {} }
+        vm.datastores.ds = { ref = ref("Datastore", "datastore-1"), name = "ds", type = type or "VMFS", extents = {} }
+        return open():disk(vm, require("lib.vmdk").parse(text or "[ds] web/web.vmdk"))
+      end
+
+      it("a raw device, by the id that holds its NAA", function()
+        local rdm <const> =
+          { _type = RAW, fileName = "[ds] web/web.vmdk", lunUuid = "0200a1", deviceName = "vml.0200a1" }
+        local raw <const> = found(rdm)
+        assert.equal("rdm", raw.kind)
+        assert.equal("vml.0200a1", raw.device)
+        assert.is_true(raw.is_top)
+        assert.is_false(raw.is_delta)
+        rdm.lunUuid = nil
+        assert.equal("vml.0200a1", found(rdm).device)
+      end)
+
+      it("a delta of a raw device, and the raw device below it", function()
+        local base <const> = { fileName = "[ds] web/web.vmdk" }
+        local top <const> = { _type = RAW, fileName = "[ds] web/web-000001.vmdk", lunUuid = "0200a1", parent = base }
+        local below <const>, above <const> = found(top), found(top, "[ds] web/web-000001.vmdk")
+        assert.same({ "rdm", false, false }, { below.kind, below.is_top, below.is_delta })
+        assert.same({ "rdm", true, true }, { above.kind, above.is_top, above.is_delta })
+      end)
+
+      it("a vVol, each node of the chain its own", function()
+        local base <const> = with(flat "[ds] web/web.vmdk", { backingObjectId = "rfc4122.1" })
+        local top <const> = with(flat("[ds] web/web-000001.vmdk", base), { backingObjectId = "rfc4122.2" })
+        assert.equal("rfc4122.1", found(top, nil, "VVOL").vvol)
+        assert.equal("rfc4122.2", found(top, "[ds] web/web-000001.vmdk", "VVOL").vvol)
+        assert.equal("vvol", found(top, nil, "VVOL").kind)
+      end)
+
+      it("no vVol on vSAN, whose objects have ids, too", function()
+        local backing <const> = with(flat "[ds] web/web.vmdk", { backingObjectId = "a1b2" })
+        assert.equal("vmdk", found(backing, nil, "vsan").kind)
+      end)
     end)
   end)
 
@@ -228,7 +272,6 @@ describe("a vCenter", function()
       local why <const> = raised(function() open():finish("make it", ref("Task", "task-1"), 60) end)
       assert.equal("failed", why.kind)
       assert.matches("make it: The disk is locked", why.message)
-      assert.equal("FileLocked", why.fault)
     end)
 
     it("and says that the outcome is unknown when the server has forgotten it, or time is up", function()

@@ -36,9 +36,7 @@ end
 function M.new()
   local kube <const> = {
     calls = {},
-    lab = require("lab.kube").new {
-      tokens = { t = require("lab.kube").populator(M.NAMESPACE), admin = { user = "admin" } },
-    },
+    lab = require("lab.kube").new { tokens = { t = require("lab.kube").populator(M.NAMESPACE) } },
   }
   function kube:get(path) return call(self, "GET", path) end
   function kube:create(path, object) return call(self, "POST", path, object) end
