@@ -163,6 +163,9 @@ static int push_refusal(lua_State *L, const struct call *call, const char *path)
     if (strcmp(reason, "ServerTimeout") == 0)
         err.code = LIFT_BUSY;
     add_hint(&err, call->status);
+    struct handle *handle = luaL_checkudata(L, 1, KUBE);
+    if (call->status == 401 && handle->kube != NULL)
+        lift_kube_doubt_token(handle->kube);
     lua_Integer seconds = retry_after(L, object, call);
     fail_push(L, &err);
     lua_pushinteger(L, call->status);

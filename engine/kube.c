@@ -14,6 +14,7 @@ struct lift_kube {
     char *ca_file;          /* in-cluster: read at each new connection, since it is rotated */
     uint64_t token_read_ms; /* when token_file was last read */
     uint32_t token_max_age_ms;
+    bool token_doubted; /* the API refused it */
 };
 
 static bool is_set(const char *text)
@@ -36,6 +37,7 @@ static bool read_token(struct lift_kube *kube, struct lift_error *err)
             lift_secret_free(kube->config.token);
             kube->config.token = lift_secret_new(text.data + skip, length);
             kube->token_read_ms = lift_loop_now_ms(lift_http_pool_loop(kube->pool));
+            kube->token_doubted = false;
         }
     }
     lift_buf_wipe(&text);
@@ -47,7 +49,8 @@ static void refresh_token(struct lift_kube *kube)
     uint64_t now = lift_loop_now_ms(lift_http_pool_loop(kube->pool));
     struct lift_error
         ignored; /* while the file is being replaced, the last token goes on serving */
-    if (kube->config.token_file && now - kube->token_read_ms > kube->token_max_age_ms)
+    bool is_old = kube->token_doubted || now - kube->token_read_ms > kube->token_max_age_ms;
+    if (kube->config.token_file && is_old)
         (void)!read_token(kube, &ignored);
 }
 
@@ -154,6 +157,11 @@ void lift_kube_free(struct lift_kube *kube)
     lift_kubeconfig_fini(&kube->config);
     lift_free(kube->ca_file);
     lift_free(kube);
+}
+
+void lift_kube_doubt_token(struct lift_kube *kube)
+{
+    kube->token_doubted = true;
 }
 
 const char *lift_kube_server(const struct lift_kube *kube)

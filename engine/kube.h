@@ -27,6 +27,8 @@ LIFT_NODISCARD struct lift_kube *
 lift_kube_new(struct lift_http_pool *pool, const struct lift_kube_spec *spec,
               struct lift_error *err); /* LIFT_CONFIG names file, line and field */
 void lift_kube_free(struct lift_kube *kube);
+/* The API refused the token: one of a file is read again before the next request. */
+void lift_kube_doubt_token(struct lift_kube *kube);
 const char *lift_kube_server(const struct lift_kube *kube);
 const char *lift_kube_namespace(
     const struct lift_kube *kube); /* of the context or the service account; "default" */

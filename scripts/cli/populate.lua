@@ -364,11 +364,15 @@ local function title(values)
   )
 end
 
+-- Kubernetes kills a pod thirty seconds after SIGTERM; logging out and keeping the receipt take the rest.
+local SETTLE_IN_POD_S <const> = 20
+
 -- SIGTERM and SIGINT end the flow at its next wait; what it promised is settled then.
 function M.cancel_on_signal(job)
+  local within_s <const> = journals.in_pod(job) and SETTLE_IN_POD_S or nil
   while true do
     local name <const> = task.signal()
-    if name ~= "USR1" then job:cancel(("stopped by SIG%s"):format(name)) end
+    if name ~= "USR1" then job:cancel(("stopped by SIG%s"):format(name), within_s) end
   end
 end
 

@@ -17,8 +17,8 @@ local USAGE <const> = [[
 usage: lunalift reap [flags]
 
 Lists what dead runs left: from the journals in this user's folder, the one given with --journal file:PATH, or the Leases of --namespace.
-With --scan also what bears our marks on hosts and array and no journal names. --apply puts back what is provably ours; a clone that still
-runs is stopped then. What belongs to a live run is never touched.
+With --scan also what bears our marks on hosts, array and datastores and no journal names. --apply puts back what is provably ours; a clone
+of a dead run that still runs is stopped then. What belongs to a live run is never touched.
 What is mandatory below is so with --scan and --apply only.
 
 Exit codes: 0 nothing is left; 1 failed; 2 configuration; 3 retryable; 4 cancelled; 5 something is left.
@@ -60,7 +60,11 @@ local PEERS <const> = {
 local function all_flags()
   local list <const> = {
     { name = "apply", type = "bool", default = false, help = "put back what is provably ours" },
-    { name = "scan", type = "bool", default = false, help = "look at hosts and array, too" },
+    { name = "scan", type = "bool", default = false, help = "look at hosts, array and datastores, too" },
+    {
+      name = "assume-dead",
+      help = "with --scan: names, as it prints them, whose run you know to be dead: NAME[,NAME…]",
+    },
     { name = "journal", help = "lease or file:PATH; default: this user's folder, and Leases with --namespace" },
     { name = "namespace", help = "whose Leases to read" },
     { name = "output", default = "table", choices = { "table", "json" }, help = "table or json; -o for short" },
@@ -89,6 +93,7 @@ local function plain(item)
     state = item.state,
     outcome = item.outcome,
     why = item.why,
+    command = item.command,
   }
 end
 
@@ -114,7 +119,8 @@ local function print_table(items)
   local row <const> = ("%%-11s  %%-%ds  %%-10s  %%-7s  %%s\n"):format(width)
   console.out(row:format("WHAT", "WHERE", "STATE", "OUTCOME", "ABOUT"))
   for _, item in ipairs(items) do
-    local about <const> = item.why and ("%s (%s)"):format(item.about, item.why) or item.about
+    local about = item.why and ("%s (%s)"):format(item.about, item.why) or item.about
+    if item.command then about = ("%s; if nobody needs it: %s"):format(about, item.command) end
     console.out(row:format(item.kind, item.where, item.state, item.outcome, about))
   end
 end
@@ -129,6 +135,9 @@ function M.run(args)
     return 0
   end
   if #rest > 0 then error(fail.hint(fail.new("config", "'%s' is no flag", rest[1]), "see lunalift help reap")) end
+  if values["assume-dead"] and not values.scan then
+    error(fail.hint(fail.new("config", "--assume-dead is about what --scan finds"), "give --scan, too"))
+  end
   local needs_peers <const> = values.apply or values.scan
   if needs_peers then populate.check_mandatory(values, PEERS) end
 
@@ -140,6 +149,7 @@ function M.run(args)
       namespace = values.namespace ~= "" and values.namespace or nil,
       apply = values.apply,
       scan = values.scan,
+      assume_dead = values["assume-dead"],
       patience_s = values.patience,
     },
     site = site.new(needs_peers and populate.site_conf(values) or { kube = kube }),

@@ -1,5 +1,6 @@
 --- Find what dead runs left, and put it back if asked to.
 local reaping <const> = require "lib.reaping"
+local scanning <const> = require "lib.scanning"
 
 ---@param job lib.Job
 return function(job)
@@ -11,8 +12,8 @@ return function(job)
   job:found("%d found", #items)
 
   if request.scan then
-    job:step "look at hosts and array"
-    local found <const> = reaping.scan(job, items)
+    job:step "look at hosts, array and datastores"
+    local found <const> = scanning.scan(job, items)
     table.move(found, 1, #found, #items + 1, items)
     job:found("%d things that no journal names", #found)
   end

@@ -1,6 +1,7 @@
 --- The control door: plain HTTP on a loopback port, for tests. Nothing that is being tested may know it.
 local fs <const> = require "lunalift.fs"
 local json <const> = require "lunalift.json"
+local process <const> = require "lunalift.process"
 local server <const> = require "lunalift.server"
 
 ---@class lab.control
@@ -136,6 +137,14 @@ function HOST.condition(_, host, body)
     host.options[name] = value
   end
   return { options = host.options }
+end
+
+local REBOOT <const> = [[for pid in $(cat "$0"/tmp/vmkfstools-wrapper-*/pid); do kill -KILL "-$pid"; done
+rm -rf "$0"/tmp/* "$0"/var/run/*]]
+
+--- Power it off and on: what ran is gone, and with it all that lay in memory.
+function HOST.reboot(site, host)
+  return { code = process.run({ argv = { site.busybox, "sh", "-c", REBOOT, host.root } }).code }
 end
 
 --- Install another variant of the wrapper.

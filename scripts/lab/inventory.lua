@@ -1,6 +1,7 @@
 --- Fills a vCenter's tree with what a site has: folders, datacenters, clusters, hosts, datastores, VMs and their disks.
 local esxi <const> = require "lab.esxi"
 local storage <const> = require "lab.storage"
+local summaries <const> = require "lab.summaries"
 local timer <const> = require "lunalift.timer"
 local vim <const> = require "lab.vim"
 local world <const> = require "lab.world"
@@ -145,6 +146,8 @@ end
 ---@param hosts lab.Host[] that mount it
 function M.add_datastore(tree, folder, datastore, hosts)
   local size <const> = vim.long(datastore.size_bytes)
+  local browser <const> = "datastoreBrowser-" .. datastore.moref
+  tree:add("HostDatastoreBrowser", browser, {}).datastore = datastore
   local object <const> = tree:entity("Datastore", datastore.moref, folder, datastore.name, {
     info = INFOS[datastore.type](datastore),
     summary = vim.object("DatastoreSummary", {
@@ -160,6 +163,7 @@ function M.add_datastore(tree, folder, datastore, hosts)
       { "maintenanceMode", "normal" },
     }),
     host = mounts(datastore, hosts),
+    browser = vim.ref("HostDatastoreBrowser", browser),
     overallStatus = "green",
   })
   object.datastore = datastore
@@ -276,16 +280,7 @@ function M.add_host(tree, parent, host, vms)
         vim.object("HostSystemInfo", { { "vendor", "Lab" }, { "model", "Loopback" }, { "uuid", host.uuid } }),
       },
     }),
-    summary = vim.object("HostListSummary", {
-      { "host", vim.ref("HostSystem", host.moref) },
-      { "runtime", host_runtime(host) },
-      {
-        "config",
-        vim.object("HostConfigSummary", { { "name", host.name }, { "port", 443 }, { "product", product(host) } }),
-      },
-      { "overallStatus", "green" },
-      { "rebootRequired", false },
-    }),
+    summary = summaries.of_host(host, host_runtime(host), product(host)),
     datastore = refs_to("Datastore", host.datastores),
     vm = refs_to("VirtualMachine", vms),
     overallStatus = "green",
@@ -468,23 +463,28 @@ function M.add_vm(tree, folder, vm)
         { "changeVersion", "2026-01-31T12:00:00.000000Z" },
         { "modified", vim.date "1970-01-01T00:00:00Z" },
         { "name", vm.name },
-        { "guestFullName", "Other Linux (64-bit)" },
+        { "guestFullName", summaries.GUEST_NAME },
         { "version", "vmx-19" },
         { "uuid", vm.uuid },
         { "instanceUuid", vm.instance_uuid },
         { "template", false },
-        { "guestId", "otherLinux64Guest" },
+        { "guestId", summaries.GUEST_ID },
         {
           "files",
-          vim.object("VirtualMachineFileInfo", { { "vmPathName", (vm.disks[1].path:gsub("%.vmdk$", ".vmx")) } }),
+          vim.object("VirtualMachineFileInfo", { { "vmPathName", summaries.vmx_of(vm) } }),
         },
         {
           "hardware",
-          vim.object("VirtualHardware", { { "numCPU", 2 }, { "memoryMB", 4096 }, { "device", devices_of(vm) } }),
+          vim.object("VirtualHardware", {
+            { "numCPU", summaries.NUM_CPU },
+            { "memoryMB", summaries.MEMORY_MIB },
+            { "device", devices_of(vm) },
+          }),
         },
         { "changeTrackingEnabled", false },
       })
     end,
+    summary = function() return summaries.of_vm(vm, vm_runtime(vm)) end,
     datastore = datastores_of(vm),
     layoutEx = function() return layout_ex(vm) end,
     snapshot = function() return snapshots(vm) end,

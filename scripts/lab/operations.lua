@@ -1,4 +1,5 @@
 --- What the vCenter does, method by method. Each entry names the class it belongs to and its parameters in the order of the schema.
+local browser <const> = require "lab.browser"
 local codec <const> = require "lunalift.codec"
 local esxcli <const> = require "lab.esxcli"
 local fs <const> = require "lunalift.fs"
@@ -6,6 +7,7 @@ local properties <const> = require "lab.properties"
 local schema <const> = require "lab.schema"
 local sessions <const> = require "lab.sessions"
 local timer <const> = require "lunalift.timer"
+local updates <const> = require "lab.updates"
 local vim <const> = require "lab.vim"
 local world <const> = require "lab.world"
 
@@ -14,6 +16,7 @@ local world <const> = require "lab.world"
 ---@field takes string parameters, as in lab.soap
 ---@field run fun(vc: lab.Vcenter, object: lab.Object, args: table, context: lab.CallContext): lab.Value? ...
 ---@field open? boolean needs no login
+---@field any? boolean its result is an anyType
 ---@field effect? boolean changes something
 
 ---@class lab.CallContext
@@ -137,6 +140,20 @@ M.CancelRetrievePropertiesEx = {
     context.session.pages[args.token] = nil
   end,
 }
+
+--- One property of any object: what pyVmomi reads each attribute with.
+M.Fetch = {
+  of = "ManagedObject",
+  takes = "prop",
+  any = true,
+  run = function(vc, object, args, context)
+    return properties.value(vc:seen_by(context.session):find(object), args.prop)
+  end,
+}
+
+for name, operation in pairs(updates) do
+  M[name] = operation
+end
 
 local function view_object(vc, session, type, props)
   local view <const> = { type = type, id = ("session[%s]%s"):format(session.key, codec.uuid()), props = props }
@@ -439,6 +456,36 @@ M.PowerOnVM_Task = {
 
 M.PowerOffVM_Task =
   { of = "VirtualMachine", takes = "", effect = true, run = power("poweredOff", { name = "powerOff" }) }
+
+M.SearchDatastoreSubFolders_Task = {
+  of = "HostDatastoreBrowser",
+  takes = "datastorePath searchSpec?:HostDatastoreBrowserSearchSpec",
+  run = function(vc, object, args)
+    local globs <const> = args.searchSpec and args.searchSpec.matchPattern or {}
+    return vc:start_task(
+      "DatastoreBrowser.searchSubFolders",
+      object,
+      function() return browser.search(object.datastore, args.datastorePath, globs) end
+    )
+  end,
+}
+
+M.DeleteDatastoreFile_Task = {
+  of = "FileManager",
+  takes = "name datacenter?:ref",
+  effect = true,
+  run = function(vc, object, args)
+    if not args.datacenter then error(invalid "datacenter") end -- two of them may have datastores of one name
+    local datacenter <const> = vc.tree:find(args.datacenter) or error(not_found(args.datacenter))
+    return vc:start_task("FileManager.deleteFile", object, function()
+      local datastores <const> = {}
+      for i, each in ipairs(vc.tree:below(datacenter, "Datastore", true)) do
+        datastores[i] = each.datastore
+      end
+      browser.delete(datastores, args.name)
+    end)
+  end,
+}
 
 M.CancelTask = {
   of = "Task",

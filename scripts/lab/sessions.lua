@@ -14,10 +14,12 @@ local COOKIE <const> = "vmware_soap_session"
 ---@field user string
 ---@field login_time string
 ---@field last_active number
+---@field last_active_time string
 ---@field calls integer
 ---@field agent string
 ---@field pages table<string, lab.Value[]> unfinished results by token
----@field views lab.Object[]
+---@field views lab.Object[] and collectors, and filters: what ends with the login
+---@field versions table<lab.Object, integer> of updates, by collector
 
 ---@class lab.Sessions
 local Sessions <const> = {}
@@ -51,7 +53,8 @@ function Sessions:of(request)
     self.live[session.cookie] = nil
     return nil
   end
-  session.last_active, session.calls = timer.now(), session.calls + 1
+  session.last_active, session.last_active_time = timer.now(), timer.iso()
+  session.calls = session.calls + 1
   return session
 end
 
@@ -63,7 +66,7 @@ function M.value(session)
     { "userName", session.user },
     { "fullName", "Lab User" },
     { "loginTime", vim.date(session.login_time) },
-    { "lastActiveTime", vim.date(timer.iso()) },
+    { "lastActiveTime", vim.date(session.last_active_time) },
     { "locale", "en" },
     { "messageLocale", "en" },
     { "extensionSession", false },
@@ -88,10 +91,12 @@ function Sessions:login(request, username, password)
     user = username,
     login_time = timer.iso(),
     last_active = timer.now(),
+    last_active_time = timer.iso(),
     calls = 0,
     agent = request.headers["user-agent"] or "",
     pages = {},
     views = {},
+    versions = {},
   }
   self.live[session.cookie] = session
   return session
@@ -100,6 +105,10 @@ end
 ---@param session lab.Session
 ---@return string header
 function M.set_cookie(session) return ('%s="%s"; Path=/; HttpOnly; Secure; '):format(COOKIE, session.cookie) end
+
+---@param session lab.Session
+---@return boolean
+function Sessions:is_live(session) return self.live[session.cookie] == session end
 
 ---@param session lab.Session
 function Sessions:logout(session) self.live[session.cookie] = nil end
@@ -113,6 +122,19 @@ function Sessions:expire()
     count = count + 1
   end
   return count
+end
+
+---@return lab.Value[] UserSession of all logins, the oldest first
+function Sessions:values()
+  local list <const> = {}
+  for _, session in pairs(self.live) do
+    list[#list + 1] = session
+  end
+  table.sort(list, function(a, b) return a.login_time .. a.key < b.login_time .. b.key end)
+  for i, session in ipairs(list) do
+    list[i] = M.value(session)
+  end
+  return list
 end
 
 ---@return { key: string, user: string, calls: integer, agent: string }[]

@@ -19,6 +19,7 @@ local TYPES <const> = {
   WaitOptions = "maxWaitSeconds?:int maxObjectUpdates?:int",
   SoapArgument = "name val",
   OptionValue = "key value",
+  HostDatastoreBrowserSearchSpec = "searchCaseInsensitive?:bool matchPattern* sortFoldersFirst?:bool",
 }
 
 local EXTENDS <const> = { TraversalSpec = "SelectionSpec" }

@@ -27,6 +27,7 @@ local M <const> = {}
 local Vcenter <const> = {}
 Vcenter.__index = Vcenter
 
+local TASK_WITHIN_S <const> = 3600
 local VERSION <const> = "8.0.3.0"
 
 local VERSIONS <const> = [[<?xml version="1.0" encoding="UTF-8" ?>
@@ -129,7 +130,13 @@ function Vcenter:seen_by(session)
       local object <const> = self.tree:find(ref)
       if object and object.owner and object.owner ~= session then return nil end
       if object and object.type == "SessionManager" then
-        return { type = object.type, id = object.id, props = { currentSession = session and sessions.value(session) } }
+        local props <const> = session
+            and {
+              currentSession = sessions.value(session),
+              sessionList = vim.array("UserSession", self.sessions:values()),
+            }
+          or {}
+        return { type = object.type, id = object.id, props = props }
       end
       return object
     end,
@@ -167,6 +174,7 @@ local function task_info(object)
     { "cancelled", object.fault ~= nil and object.fault.fault == "RequestCanceled" },
     { "cancelable", false },
     { "error", object.fault and vim.localized(object.fault) },
+    { "result", object.result, any = true },
     { "progress", object.state == "running" and 50 or nil },
     { "reason", vim.derived("TaskReasonUser", { { "userName", "lab" } }) },
     { "queueTime", vim.date(object.queued) },
@@ -176,25 +184,28 @@ local function task_info(object)
   })
 end
 
---- Run `work` behind a Task object; a fault it raises becomes the task's error.
+--- Run `work` behind a Task object: what it returns becomes the task's result, a fault it raises the task's error.
 ---@param name string
 ---@param entity lab.Object
----@param work fun()
+---@param work fun(): lab.Value?
 ---@return lab.Value ref
 function Vcenter:start_task(name, entity, work)
   local object <const> = self.tree:add("Task", "task-" .. (#self.tasks + 1), {})
   object.name, object.entity, object.state, object.queued = name, entity, "queued", timer.iso()
   object.props.info = function() return task_info(object) end
   self.tasks[#self.tasks + 1] = object
-  task.spawn(function()
+  -- Not a child of the request: that ends as soon as it is answered, and its children with it.
+  task.shield(TASK_WITHIN_S, function()
     object.state, object.started = "running", timer.iso()
-    local done <const>, why <const> = pcall(work)
+    local done <const>, result <const> = pcall(work)
     object.completed = timer.iso()
     if object.state ~= "running" then return end
     object.state = done and "success" or "error"
-    if not done then
-      object.fault = type(why) == "table" and why.fault and why
-        or vim.fault("SystemError", tostring(why), { { "reason", tostring(why) } })
+    if done then
+      object.result = result
+    else
+      object.fault = type(result) == "table" and result.fault and result
+        or vim.fault("SystemError", tostring(result), { { "reason", tostring(result) } })
     end
   end)
   return world.ref_of(object)
@@ -253,7 +264,7 @@ local function perform(self, request, headers)
   local args <const> = soap.arguments(call, operation.takes)
   local results <const> =
     table.pack(operation.run(self, object, args, { session = session, request = request, headers = headers }))
-  return vim.response(call.method, results)
+  return vim.response(call.method, results, operation.any)
 end
 
 local function sdk(self, request)

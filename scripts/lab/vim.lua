@@ -127,11 +127,12 @@ end
 
 --- The answer to a method: nothing, one value, or several.
 ---@param results any[]
+---@param any? boolean the method declares its result as anyType
 ---@return string
-function M.response(method, results)
+function M.response(method, results, any)
   local out <const> = {}
   for _, each in ipairs(results) do
-    M.encode(out, "returnval", each)
+    M.encode(out, "returnval", each, any)
   end
   local tag <const> = method .. "Response"
   if #out == 0 then return enveloped("<" .. tag .. ' xmlns="urn:vim25"/>') end

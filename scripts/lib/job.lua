@@ -11,6 +11,8 @@ local M <const> = {}
 
 local REFUSED_PAUSE_S <const> = 1
 local CLOSE_WITHIN_S <const> = 45
+local CLOSE_IN_HASTE_S <const> = 3
+local NOTE_WITHIN_S <const> = 60
 
 ---@class lib.Promise
 ---@field n integer order
@@ -34,6 +36,7 @@ local CLOSE_WITHIN_S <const> = 45
 ---@field achieved? table facts of what is done and proved
 ---@field percent integer 0 … 100, the most that was copied so far
 ---@field latest? lib.Progress
+---@field settle_by_s? number when settling ends, done or not
 ---@field undone string[] what settling put back, for people
 local Job <const> = {}
 Job.__index = Job
@@ -244,9 +247,15 @@ function Job:take_over(journal)
   self.subject, self.task_id, self.achieved = journal.subject, journal.task, journal.done
 end
 
+-- What may take that long when nobody presses.
+local function time_for(self, within_s)
+  if not self.settle_by_s then return within_s end
+  return math.max(0.001, math.min(within_s, self.settle_by_s - timer.now()))
+end
+
 -- Undos are idempotent, so that whatever kept one from its end, it is tried anew.
-local function keep_promise(self, promise, undo)
-  local patience <const> = retry.patience(undo.within_s / 2, { stubborn = true }) -- the rest is the last try's
+local function keep_promise(self, promise, undo, within_s)
+  local patience <const> = retry.patience(within_s / 2, { stubborn = true }) -- the rest is the last try's
   while true do
     local kept <const>, why <const> = pcall(undo.run, self, promise.args)
     if kept then return end
@@ -262,15 +271,16 @@ local function settle_one(self, promise)
   if not may then return fail.of(lost), true end
   local known <const>, undo <const> = pcall(undo_of, promise.undo)
   if not known then return fail.of(undo), true end
-  local child <const> = task.shield(undo.within_s, keep_promise, self, promise, undo)
+  local within_s <const> = time_for(self, undo.within_s)
+  local child <const> = task.shield(within_s, keep_promise, self, promise, undo, within_s)
   local _, why <const> = child:join()
   return why, undo.barrier, undo.cosmetic
 end
 
 -- A journal that lists too much is harmless, since undos are idempotent; settling must go on.
-local function note(what, keep, ...)
-  local noted <const>, why <const> = pcall(keep, ...)
-  if not noted then log.warn("journal not written", { what = what, why = fail.text(why) }) end
+local function note(self, what, keep, ...)
+  local _, why <const> = task.shield(time_for(self, NOTE_WITHIN_S), keep, ...):join()
+  if why then log.warn("journal not written", { what = what, why = fail.text(why) }) end
 end
 
 --- What the flow is for is done and proved: should the process die from here on, the next run settles and does it no second time.
@@ -280,7 +290,7 @@ function Job:done(names)
   for _, name in ipairs(names) do
     self.achieved[name] = self.facts[name]
   end
-  note("done", self.save, self)
+  note(self, "done", self.save, self)
 end
 
 -- Only files on a host stay behind: said, kept in the journal for the next run or reap, and no reason to call a copy unfinished.
@@ -294,7 +304,7 @@ function Job:settle()
     local promise <const> = self.promises[i]
     local why <const>, barrier <const>, cosmetic <const> = settle_one(self, promise)
     if not why then
-      note(promise.about, self.withdraw, self, promise)
+      note(self, promise.about, self.withdraw, self, promise)
     elseif cosmetic then
       tell_cosmetic(self, promise, why)
     else
@@ -309,10 +319,10 @@ function Job:settle()
     end
   end
   if #self.promises == 0 and self.has_journalled then -- else what is there is another run's
-    note("nothing is left", self.journal.clear, self.journal)
+    note(self, "nothing is left", self.journal.clear, self.journal)
   elseif #left == 0 and self.achieved then -- only files are left and the run ends well: the next start is a wish of its own
     self.achieved = nil
-    note("only files are left", self.save, self)
+    note(self, "only files are left", self.save, self)
   end
   return left
 end
@@ -341,16 +351,19 @@ function Job:run(flow)
   self:end_step(why and "failed" or "done")
   local left <const> = settle_and_close(self)
   local function close()
-    if self.journal then note("closed", self.journal.close, self.journal) end
+    if self.journal then note(self, "closed", self.journal.close, self.journal) end
     self.site:close()
   end
-  task.shield(CLOSE_WITHIN_S, close):join()
+  task.shield(math.max(CLOSE_IN_HASTE_S, time_for(self, CLOSE_WITHIN_S)), close):join()
   return why and fail.of(why) or nil, left
 end
 
+--- End the flow and put everything back; what is not put back by then stays promised.
 ---@param reason string
-function Job:cancel(reason)
+---@param within_s? number
+function Job:cancel(reason, within_s)
   self.cancelled_by = reason
+  self.settle_by_s = self.settle_by_s or within_s and timer.now() + within_s
   if self.flow_task then self.flow_task:cancel(reason) end
 end
 

@@ -24,6 +24,7 @@ local KEEP_S <const> = 7 * 86400
 ---@class lib.JournalLease : lib.Journal
 ---@field lease table as last seen
 ---@field lost? string who has it now
+---@field gone? boolean it went with its claim, by our own last write
 local Lease <const> = {}
 Lease.__index = Lease
 
@@ -52,7 +53,7 @@ end
 -- ---- writing ----
 
 local function lost(self)
-  local why <const> = fail.new("conflict", "the journal %s was taken over by %s", self.where, self.lost)
+  local why <const> = fail.new("conflict", "the journal %s %s", self.where, self.lost)
   return fail.hint(why, "nothing to do here: what is left is the other run's to finish, or lunalift reap's")
 end
 
@@ -64,7 +65,8 @@ local function reload(self)
     return true
   end
   if not lease and why.kind ~= "not_found" then return nil, why end
-  self.lost = lease and (holder_of(lease) ~= "" and holder_of(lease) or "another run that has ended") or "its deletion"
+  local holder <const> = lease and (holder_of(lease) ~= "" and holder_of(lease) or "another run that has ended")
+  self.lost = holder and "was taken over by " .. holder or "was deleted"
   return nil, lost(self)
 end
 
@@ -78,6 +80,7 @@ local function put_once(self, change)
   local kept <const>, why <const> = self.kube:update(self.url, lease)
   if kept then
     self.lease, self.renewed_s = kept, sent_s
+    self.gone = kept.metadata.deletionTimestamp ~= nil and kept.metadata.finalizers == nil
     return true
   end
   if why.kind ~= "conflict" and why.kind ~= "not_found" then return nil, why end
@@ -86,15 +89,20 @@ local function put_once(self, change)
   return nil, fail.new("busy", "%s was changed meanwhile", self.where)
 end
 
+-- Returns whether there is a Lease still. One whose claim was deleted holds nothing back once nothing is left to undo.
 local function put(self, within_s, change)
   local _lock <close> = self.mutex:lock()
   if self.lost then error(lost(self)) end
+  if self.gone then return false end
+  -- An API server that has just begun denies everybody everything, until it knows the roles.
   local done <const>, why <const> = retry.read(
     "write " .. self.where,
     within_s,
-    function() return put_once(self, change) end
+    function() return put_once(self, change) end,
+    { entitled = true }
   )
   if not done then error(fail.wrap(why, "the journal %s cannot be written", self.where)) end
+  return not self.gone
 end
 
 local function renew() end
@@ -156,8 +164,9 @@ end
 
 --- Keep a receipt beside the journal, also once that is closed.
 ---@param text string
+---@return boolean kept
 function Lease:keep_receipt(text)
-  put(self, RENEW_WITHIN_S, function(lease)
+  return put(self, RENEW_WITHIN_S, function(lease)
     lease.metadata.annotations = lease.metadata.annotations or {}
     lease.metadata.annotations[M.RECEIPT] = text
   end)
@@ -165,7 +174,7 @@ end
 
 function Lease:fence()
   if self.lost then error(lost(self)) end
-  if timer.now() < self.renewed_s + HELD_S then return end
+  if self.gone or timer.now() < self.renewed_s + HELD_S then return end
   local ok <const>, why <const> = pcall(put, self, RENEW_WITHIN_S, renew)
   if ok then return end
   if self.lost then error(lost(self)) end
@@ -176,7 +185,7 @@ function Lease:fence()
 end
 
 local function keep(self)
-  while not self.lost do
+  while not self.lost and not self.gone do
     timer.sleep(RENEW_EVERY_S)
     local ok <const>, why <const> = pcall(put, self, RENEW_WITHIN_S, renew)
     if not ok then log.warn("journal not renewed", { where = self.where, why = fail.text(why) }) end

@@ -158,10 +158,7 @@ function M.keep(job, why, left)
       assert(files.write(path, text))
       where = path
     end
-    if keeper then
-      keeper(job.journal, text)
-      where = where or job.journal.where
-    end
+    if keeper and keeper(job.journal, text) then where = where or job.journal.where end
   end)
   if not kept then log.warn("receipt not written", { why = fail.text(trouble) }) end
   return where

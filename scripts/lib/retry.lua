@@ -27,8 +27,9 @@ local Patience <const> = {}
 Patience.__index = Patience
 
 ---@param within_s number
----@param options? { pause_s: number?, stubborn: boolean?, effect: boolean? } pause_s before the second try; stubborn: even what looks
---- final is tried three times; effect: what was refused, or not answered, is no final no
+---@param options? { pause_s: number?, stubborn: boolean?, effect: boolean?, entitled: boolean? } pause_s before the second try; stubborn:
+--- even what looks final is tried three times; effect: what was refused, or not answered, is no final no; entitled: to what was allowed
+--- a moment ago, so that a denial may pass
 ---@return lib.Patience
 function M.patience(within_s, options)
   return setmetatable({
@@ -37,6 +38,7 @@ function M.patience(within_s, options)
     pause_s = options and options.pause_s or FIRST_PAUSE_S,
     is_stubborn = options and options.stubborn,
     is_effect = options and options.effect,
+    is_entitled = options and options.entitled,
     senseless = 0,
   }, Patience)
 end
@@ -46,7 +48,7 @@ end
 ---@param why Fail of the last one
 ---@return boolean again false, at once: it is final, or time is up
 function Patience:wait(what, why)
-  local is_passing <const> = M.is_passing(why)
+  local is_passing <const> = M.is_passing(why) or self.is_entitled and why.kind == "denied"
   local is_open <const> = self.is_stubborn or self.is_effect and (why.refused or why.unanswered)
   if not is_passing and not is_open then return false end
   if not is_passing or is_senseless(why) then

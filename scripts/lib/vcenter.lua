@@ -97,37 +97,42 @@ function Vcenter:finish(what, ref, within_s)
     return (state == "success" or state == "error") and found.props
   end)
   if ended["info.state"] == "success" then return ended["info.result"] end
-  local why <const> = ended["info.error"] or {}
-  fail.raise(
-    "failed",
-    "%s: %s",
-    what,
-    why.localizedMessage or (why.fault and why.fault._type) or "vCenter says no more"
-  )
+  local told <const> = ended["info.error"] or {}
+  local fault <const> = told.fault and told.fault._type
+  local why <const> = fail.new("failed", "%s: %s", what, told.localizedMessage or fault or "vCenter says no more")
+  why.fault = fault
+  error(why)
 end
 
 -- ---- finding ----
 
--- All objects of a kind, with their names.
-local function all_of(self, kind)
+local VIEW <const> = { type = "ContainerView", path = "view", again = { "up" } }
+local PARENTS <const> = { type = "ManagedEntity", path = "parent", name = "up", again = { "up" } }
+
+--- All objects of these kinds, and what is above them if asked for.
+---@param kinds string[]
+---@param props table<string, string[]>
+---@param options? { parents: boolean? }
+---@return Retrieved[]
+function Vcenter:all(kinds, props, options)
   local view <const> = self:ask("CreateContainerView", "viewManager", {
     { "container", self.content.rootFolder },
-    { "type", kind },
+    { "type", kinds },
     { "recursive", true },
   })
-  local found <const> = self:retrieve(kind .. " names", {
-    objects = { view },
-    select = { { type = "ContainerView", path = "view" } },
-    props = { [kind] = { "name" } },
-  })
+  local select <const> = options and options.parents and { VIEW, PARENTS } or { { type = VIEW.type, path = VIEW.path } }
+  local found <const> =
+    self:retrieve("all of " .. table.concat(kinds, ", "), { objects = { view }, select = select, props = props })
   self.session:call("DestroyView", view, {})
   return found
 end
 
+local function all_named(self, kind) return self:all({ kind }, { [kind] = { "name" } }) end
+
 -- Morefs of that name: for users who give a name instead of vm-123.
 local function find_by_name(self, kind, name)
   local refs <const> = {}
-  for _, object in ipairs(all_of(self, kind)) do
+  for _, object in ipairs(all_named(self, kind)) do
     if object.props.name == name then refs[#refs + 1] = object.ref end
   end
   return refs
@@ -317,7 +322,7 @@ end
 ---@return { ref: Moref, name: string }[]
 function Vcenter:all_hosts()
   local all <const> = {}
-  for i, object in ipairs(all_of(self, "HostSystem")) do
+  for i, object in ipairs(all_named(self, "HostSystem")) do
     all[i] = { ref = object.ref, name = object.props.name }
   end
   return all

@@ -56,7 +56,7 @@ start() { # file, program and its arguments
 
 # A lab; $site says where everything is.
 start_lab() { # scenario
-  echo "${1:-{\}}" >"$scratch/scenario.json"
+  echo "$1" >"$scratch/scenario.json"
   site=$scratch/site/site.json
   start "$site" "$lunalift" lab --dir "$scratch/site" --scenario "$scratch/scenario.json"
 }

@@ -156,7 +156,7 @@ describe("populate refuses", function()
       { metadata = { name = "loose", namespace = "move" }, spec = { storageClassName = "ontap-san" } }
     )
     refused(2, { "claim move/loose is not bound to a volume", "kubectl -n move describe pvc loose" }, {
-      flags = { ["owner-name"] = "loose", ["bind-timeout"] = "0.3" },
+      flags = { ["owner-name"] = "loose", ["owner-uid"] = false, ["bind-timeout"] = "0.3" },
     })
   end)
 
@@ -174,7 +174,7 @@ describe("populate refuses", function()
     refused(
       2,
       { "volume pv-nfs of claim on-nfs was not made by a CSI driver" },
-      { flags = { ["owner-name"] = "on-nfs" } }
+      { flags = { ["owner-name"] = "on-nfs", ["owner-uid"] = false } }
     )
   end)
 
@@ -189,7 +189,7 @@ describe("populate refuses", function()
       { metadata = { name = "on-pure", namespace = "move" }, spec = { volumeName = "pv-pure" } }
     )
     refused(2, { "volume pv-pure was made by CSI driver pxd.portworx.com", "csi.trident.netapp.io" }, {
-      flags = { ["owner-name"] = "on-pure" },
+      flags = { ["owner-name"] = "on-pure", ["owner-uid"] = false },
     })
   end)
 

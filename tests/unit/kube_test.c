@@ -214,13 +214,17 @@ static void reads_the_service_accounts_token_again_when_it_is_old(void **state)
     lift_kube_free(kube);
 }
 
-static void leaves_a_young_token_alone(void **state)
+static void leaves_a_young_token_alone_unless_it_was_refused(void **state)
 {
     struct site *site = *state;
     put(site, "token", "first");
     struct lift_kube *kube = open_user(site, "", "tokenFile: token, token: not-used");
     put(site, "token", "second");
     assert_string_equal(get(site, kube), "GET /api?x=y Bearer first - -");
+    lift_kube_doubt_token(kube);
+    assert_string_equal(get(site, kube), "GET /api?x=y Bearer second - -");
+    put(site, "token", "third");
+    assert_string_equal(get(site, kube), "GET /api?x=y Bearer second - -");
     lift_kube_free(kube);
 }
 
@@ -300,7 +304,7 @@ int main(void)
         TEST(sends_the_token_and_the_body_as_told),
         TEST(keeps_the_path_of_a_server_behind_a_proxy),
         TEST(reads_the_service_accounts_token_again_when_it_is_old),
-        TEST(leaves_a_young_token_alone),
+        TEST(leaves_a_young_token_alone_unless_it_was_refused),
         TEST(finds_itself_inside_a_cluster),
         TEST(prefers_a_kubeconfig_to_the_cluster_around_it),
         TEST(takes_a_master_without_anything_else),

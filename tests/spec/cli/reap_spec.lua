@@ -78,6 +78,24 @@ describe("lunalift reap", function()
     end
   end)
 
+  it("takes the names of dead runs' things, for what --scan finds only", function()
+    local ok <const>, failure <const> = pcall(run, "--apply", "--assume-dead=naa.1", table.unpack(PEERS))
+    assert.is_false(ok)
+    assert.equal("config", failure.kind)
+    assert.equal(0, run("--scan", "--assume-dead=naa.1,xcopy-a", table.unpack(PEERS)))
+    assert.equal("naa.1,xcopy-a", request.assume_dead)
+  end)
+
+  it("tells what the user may do, who knows more", function()
+    items = { item("left", "kept", "not proved") }
+    items[1].command = "lunalift reap x"
+    run()
+    assert.matches("mapped %(not proved%); if nobody needs it: lunalift reap x\n", console.said)
+    console.said = ""
+    run "-o=json"
+    assert.equal("lunalift reap x", json.decode(console.said).items[1].command)
+  end)
+
   it("tells what it found as a table, or as JSON", function()
     assert.equal(0, run())
     assert.equal("nothing is left\n", console.said)

@@ -1,6 +1,8 @@
 local codec <const> = require "lunalift.codec"
 local faults <const> = require "lab.faults"
 local vcenter <const> = require "lab.vcenter"
+local task <const> = require "lunalift.task"
+local vim <const> = require "lab.vim"
 local xml <const> = require "lunalift.xml"
 
 local USER <const>, PASSWORD <const> = "svc@vsphere.local", [[p&ss "1"]]
@@ -177,5 +179,40 @@ describe("the simulated vCenter", function()
     assert.same({ nil, "MethodNotFound" }, { call("Frobnicate", "Folder", "group-d1") })
     assert.same({ nil, "ManagedObjectNotFound" }, { call("RetrieveManagedMethodExecuter", "HostSystem", "host-1") })
     assert.same({ nil, "InvalidRequest" }, { call("CurrentTime", "Folder", "group-d1") })
+  end)
+
+  local function wait(collector, version)
+    local options <const> = "<options><maxWaitSeconds>5</maxWaitSeconds></options>"
+    return call("WaitForUpdatesEx", "PropertyCollector", collector, "<version>" .. version .. "</version>" .. options)
+  end
+
+  it("tells the end of a task that failed after the request that began it", function()
+    log_in()
+    local begun -- as a request does, which ends long before
+    task
+      .spawn(function()
+        begun = vc:start_task("lab.fail", vc.tree.root, function() error(vim.fault("InvalidState", "no")) end)
+      end)
+      :join()
+    local collector <const> = call("CreatePropertyCollector", "PropertyCollector", "propertyCollector")[1].text
+    local spec <const> = "<spec><propSet><type>Task</type><pathSet>info.state</pathSet></propSet><objectSet>"
+      .. ('<obj type="Task">%s</obj></objectSet></spec><partialUpdates>false</partialUpdates>'):format(begun.id)
+    assert.is_truthy(call("CreateFilter", "PropertyCollector", collector, spec))
+    local version, state = "", nil
+    while state ~= "error" do
+      local set <const> = assert(wait(collector, version))[1]
+      version = child(set, "version").text
+      state = child(child(child(child(set, "filterSet"), "objectSet"), "changeSet"), "val").text
+    end
+    assert.same({ nil, "InvalidCollectorVersion" }, { wait(collector, "99") })
+  end)
+
+  it("tells one property with its type, and all logins", function()
+    log_in()
+    local value <const> = call("Fetch", "Folder", "group-d11", "<prop>name</prop>")[1]
+    assert.equal("Folder 1", value.text)
+    assert.equal("xsd:string", value.attr["{http://www.w3.org/2001/XMLSchema-instance}type"])
+    local list <const> = call("Fetch", "SessionManager", "SessionManager", "<prop>sessionList</prop>")[1]
+    assert.equal(USER, child(list[1], "userName").text)
   end)
 end)

@@ -223,6 +223,28 @@ describe("a job", function()
       assert.same({ "undo host.detach 2", "undo array.unmap 1" }, fake_job.only(job.trace, "undo"))
     end)
 
+    it("no longer than it was given when it is to go soon, and leaves the rest in the journal", function()
+      undoes("host.detach", { within_s = 300, why = fake_job.refusal "unreachable" })
+      undoes("array.unmap", { within_s = 300, why = fake_job.refusal "unreachable" })
+      local job <const> = fake_job.new()
+      local asked_s
+      task.spawn(function()
+        timer.sleep(0.01)
+        asked_s = clock.now_s
+        job:cancel("stopped by SIGTERM", 20)
+      end)
+      local _, left <const> = job:run(function()
+        job:promise("array.unmap", { id = 1 }, "")
+        job:promise("host.detach", { id = 2 }, "")
+        while true do
+          pcall(timer.sleep, 60)
+        end
+      end)
+      assert.equal(2, #left)
+      assert.is_true(clock.now_s > asked_s + 5 and clock.now_s <= asked_s + 20, tostring(clock.now_s - asked_s))
+      assert.same({}, fake_job.only(job.trace, "journal cleared"))
+    end)
+
     it("nothing, and clears no journal, when it was cancelled before it ran", function()
       local job <const> = fake_job.new()
       job:cancel "never mind"

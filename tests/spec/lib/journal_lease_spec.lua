@@ -224,6 +224,26 @@ describe("a journal in a Lease", function()
     assert.equal("{}", fake_kube.lease(kube).metadata.annotations["lunalift.io/receipt"])
   end)
 
+  it(
+    "goes with a claim that is deleted, once nothing is left to undo, and is none of its holder's troubles then",
+    function()
+      local journal <const> = open()
+      journal:write(text(1))
+      assert(kube.lab:handle {
+        method = "DELETE",
+        path = "/apis/coordination.k8s.io/v1/namespaces/move/leases/lunalift-u-1",
+        headers = { authorization = "Bearer admin" },
+      })
+      assert.is_string(fake_kube.lease(kube).metadata.deletionTimestamp)
+      journal:clear()
+      assert.is_nil(fake_kube.lease(kube))
+      clock.now_s = clock.now_s + 60
+      journal:fence()
+      assert.is_false(journal:keep_receipt "{}")
+      journal:close()
+    end
+  )
+
   it("is found among the others of its namespace, alive or dead", function()
     open():write(text(1))
     local found = journal_lease.list(job(), "move")

@@ -2,14 +2,11 @@ local fake_job <const> = require "spec.support.fake_job"
 local json <const> = require "lunalift.json"
 local stand_in <const> = require "spec.support.stand_in"
 
-local NAA <const> = "naa.1"
-
 describe("reaping", function()
-  local restore, reaping, files, held, leases, cluster, settled, left_over, tasks, luns, did, device_off, wrapper_lists
+  local restore, reaping, files, held, leases, settled, left_over
 
   before_each(function()
-    files, held, leases, cluster, settled, left_over, did = {}, {}, {}, {}, {}, {}, {}
-    tasks, luns, device_off, wrapper_lists = {}, {}, {}, true
+    files, held, leases, settled, left_over = {}, {}, {}, {}, {}
     restore = stand_in.install {
       ["lunalift.log"] = stand_in.log(),
       ["lunalift.journal"] = {
@@ -33,11 +30,7 @@ describe("reaping", function()
       ["lib.journal_file"] = { open = function(path) return path end },
       ["lib.journal_lease"] = {
         MARK = "m",
-        list = function(_, namespace)
-          if namespace then return leases end
-          if not cluster then error(fake_job.refusal "denied") end
-          return cluster
-        end,
+        list = function() return leases end,
         take = function(_, _, lease) return lease.name end,
       },
       ["lib.recovery"] = {
@@ -61,53 +54,20 @@ describe("reaping", function()
     return json.encode { v = 1, subject = subject, entries = { map } }
   end
 
-  local function lease(is_dead, changes)
+  local function lease(is_dead)
     return {
       name = "lunalift-u",
       is_dead = is_dead,
-      lease = { name = "taken", metadata = { annotations = { m = text(changes) } } },
+      lease = { name = "taken", metadata = { annotations = { m = text() } } },
     }
   end
 
   local function make_job(request)
-    local clones <const> = {
-      offers = function() return wrapper_lists end,
-      tasks = function() return tasks end,
-      poll = function(_, id) return { updated_at = id == "old" and 1 or require("lunalift.timer").epoch() } end,
-      clean = function(_, id) did[#did + 1] = "clean " .. id end,
-    }
-    local host <const> = {
-      id = "hostsystem-host-1",
-      name = "esx1",
-      check_usable = function() end,
-      wrapper = function() return clones end,
-      initiators_reaching = function() return { { adapter = "vmhba1" } } end,
-      detach = function(_, naa) did[#did + 1] = "detach " .. naa end,
-      drop_paths = function() did[#did + 1] = "drop" end,
-      detached = function() return device_off end,
-    }
-    local array <const> = {
-      where = "array.example",
-      targets = function() return {} end,
-      find_host = function(_, _, name) return { id = "h", name = name, ours = true } end,
-      offers = function() return true end,
-      luns_of = function() return luns end,
-      unmap = function(_, lun) did[#did + 1] = "unmap " .. lun.id end,
-      remove_host = function()
-        did[#did + 1] = "remove"
-        return "removed"
-      end,
-    }
-    local vcenter <const> = {
-      where = "vc.example",
-      all_hosts = function() return { { ref = { id = "host-1" }, name = "esx1" } } end,
-      host_again = function() return host end,
-    }
     return fake_job.new {
       request = request,
       site = {
-        array = function() return array end,
-        vcenter = function() return vcenter end,
+        array = function() return { where = "array.example" } end,
+        vcenter = function() return { where = "vc.example" } end,
       },
     }
   end
@@ -145,6 +105,19 @@ describe("reaping", function()
     end)
   end)
 
+  it("settles other things where they may be removed, and says why they stay", function()
+    local job <const> = make_job {}
+    local items <const> = {
+      { kind = "map", state = "left", about = "a", remove = function() settled[#settled + 1] = "a" end },
+      { kind = "map", state = "left", about = "b", why = "unproved" },
+      { kind = "map", state = "left", about = "c", remove = function() error(fake_job.refusal "busy") end },
+    }
+    reaping.settle(job, items)
+    assert.same({ "settled", "kept", "kept" }, { items[1].outcome, items[2].outcome, items[3].outcome })
+    assert.same({ "unproved", "it said busy" }, { items[2].why, items[3].why })
+    assert.same({ { "a" }, 2 }, { settled, reaping.count_left(items) })
+  end)
+
   describe("settles journals", function()
     local function outcome()
       local job <const> = make_job { journal = "file:/j.json" }
@@ -180,86 +153,6 @@ describe("reaping", function()
       files["/j.json"] = text()
       left_over = { { promise = { about = "device on" }, why = fake_job.refusal "busy" } }
       assert.same({ "kept", "device on: it said busy" }, { outcome() })
-    end)
-  end)
-
-  describe("scans", function()
-    before_each(function() luns = { { id = "l-1", name = "one", naa = NAA } } end)
-
-    local function scan(request)
-      local job <const> = make_job(request or { journal = "file:/j.json" })
-      local journals <const> = reaping.journals(job)
-      local items <const> = reaping.scan(job, journals)
-      reaping.settle(job, items)
-      return items
-    end
-
-    local function task(id, state)
-      return { taskId = id, state = state, source = "s", target = "/vmfs/devices/disks/" .. NAA }
-    end
-
-    it("maps to our host object, and unmaps them device first", function()
-      scan()
-      assert.same({ "detach naa.1", "unmap l-1", "drop", "remove" }, did)
-    end)
-
-    it("tasks that ended long ago, and no others", function()
-      luns, tasks = {}, { task("old", "done"), task("new", "failed"), task("x", "running") }
-      local items <const> = scan()
-      assert.same({ "clean old", "remove" }, did)
-      assert.matches("ended lately", items[2].why)
-      assert.equal("it runs", items[3].why)
-    end)
-
-    it("and leaves a LUN to which a clone writes, or might", function()
-      tasks = { task("x", "running") }
-      scan()
-      assert.same({ "remove" }, did) -- the array itself refuses while it is in use
-      did, tasks, wrapper_lists = {}, {}, false
-      scan()
-      assert.same({ "remove" }, did)
-    end)
-
-    it("and leaves a host on which a live run works, whose journal is here or in any namespace", function()
-      files["/j.json"], held["/j.json"] = text(), true
-      scan()
-      files, cluster = {}, { lease(false) }
-      scan()
-      assert.same({}, did)
-      cluster = { lease(false, { host = "host-2" }), lease(true) }
-      scan()
-      assert.equal(4, #did)
-    end)
-
-    it("and proves nothing where it may not list all Leases", function()
-      cluster = nil
-      local items <const> = scan()
-      assert.same({}, did)
-      assert.matches("live runs elsewhere are unknown", items[1].why)
-    end)
-
-    it("devices that are off, which nothing proves to be ours", function()
-      luns, device_off = {}, { "naa.7" }
-      local items <const> = scan()
-      assert.same(
-        { "device off", "kept", "nothing proves that it is ours" },
-        { items[2].kind, items[2].outcome, items[2].why }
-      )
-    end)
-
-    it("nothing that a journal names: settling that one sees to it", function()
-      files["/j.json"] = text()
-      luns = { { id = "l-9", name = "nine", naa = NAA } }
-      scan()
-      assert.same({ "remove" }, did)
-    end)
-
-    it("and tells which hosts it could not look at", function()
-      local job <const> = make_job { journal = "file:/j.json" }
-      job.site:vcenter().host_again = function() error(fake_job.refusal "unreachable") end
-      local items <const> = reaping.scan(job, {})
-      assert.same({ "host", "esx1", "unreadable" }, { items[1].kind, items[1].where, items[1].state })
-      assert.equal(1, reaping.count_left(items))
     end)
   end)
 end)

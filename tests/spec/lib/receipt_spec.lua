@@ -119,7 +119,13 @@ describe("a receipt", function()
     it("and by a journal that keeps receipts itself", function()
       local kept
       local job <const> = job_at_end()
-      job.journal = { where = "lease x", keep_receipt = function(_, text) kept = text end }
+      job.journal = {
+        where = "lease x",
+        keep_receipt = function(_, text)
+          kept = text
+          return true
+        end,
+      }
       assert.equal("lease x", receipts.keep(job))
       assert.equal(1, json.decode(kept).v)
     end)

@@ -38,6 +38,12 @@ describe("asking again", function()
     assert.equal("the weather", log.lines[1].fields.what)
   end)
 
+  it("takes a denial for final, unless what was asked had been allowed before", function()
+    local denied <const> = { nil, { kind = "denied", message = "403" } }
+    assert.is_nil((retry.read("x", 60, (answers { denied, { "x" } }))))
+    assert.equal("x", (retry.read("x", 60, (answers { denied, denied, denied, denied, { "x" } }), { entitled = true })))
+  end)
+
   it("pauses five seconds at most", function()
     retry.read("x", 60, (answers { BUSY }))
     assert.equal(5, math.max(table.unpack(clock.naps)))

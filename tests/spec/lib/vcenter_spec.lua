@@ -272,6 +272,7 @@ describe("a vCenter", function()
       local why <const> = raised(function() open():finish("make it", ref("Task", "task-1"), 60) end)
       assert.equal("failed", why.kind)
       assert.matches("make it: The disk is locked", why.message)
+      assert.equal("FileLocked", why.fault)
     end)
 
     it("and says that the outcome is unknown when the server has forgotten it, or time is up", function()

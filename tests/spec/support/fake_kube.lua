@@ -36,7 +36,9 @@ end
 function M.new()
   local kube <const> = {
     calls = {},
-    lab = require("lab.kube").new { tokens = { t = require("lab.kube").populator(M.NAMESPACE) } },
+    lab = require("lab.kube").new {
+      tokens = { t = require("lab.kube").populator(M.NAMESPACE), admin = { user = "admin" } },
+    },
   }
   function kube:get(path) return call(self, "GET", path) end
   function kube:create(path, object) return call(self, "POST", path, object) end

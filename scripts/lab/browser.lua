@@ -1,0 +1,93 @@
+--- Files of datastores as vCenter's HostDatastoreBrowser and FileManager know them.
+local fs <const> = require "lunalift.fs"
+local vim <const> = require "lab.vim"
+
+---@class lab.browser
+local M <const> = {}
+
+local function not_found(path)
+  return vim.fault("FileNotFound", ("File %s was not found"):format(path), { { "file", path } })
+end
+
+-- A glob as a pattern of Lua.
+local function pattern_of(glob)
+  local text <const> = glob:gsub("[%^%$%(%)%%%.%[%]%+%-]", "%%%0"):gsub("%*", ".*"):gsub("%?", ".")
+  return "^" .. text .. "$"
+end
+
+-- What holds a disk's bytes, or points to a raw device, is not shown beside the descriptor that names it.
+local function is_hidden(names, name)
+  local base <const> = name:match "^(.*)%-flat%.vmdk$" or name:match "^(.*)%-rdm%.vmdk$"
+  return base ~= nil and names[base .. ".vmdk"] == true
+end
+
+local function matches(patterns, name)
+  for _, pattern in ipairs(patterns) do
+    if name:find(pattern) then return true end
+  end
+  return #patterns == 0
+end
+
+local function search_folder(results, at, patterns)
+  local names <const>, files <const>, folders <const> = {}, {}, {}
+  for _, name in ipairs(assert(fs.list(at.folder))) do
+    names[name] = true
+  end
+  for name in pairs(names) do
+    if fs.stat(at.folder .. "/" .. name).kind == "directory" then
+      folders[#folders + 1] = name
+    elseif matches(patterns, name) and not is_hidden(names, name) then
+      files[#files + 1] = vim.object("FileInfo", { { "path", name } })
+    end
+  end
+  results[#results + 1] = vim.object("HostDatastoreBrowserSearchResults", {
+    { "datastore", at.datastore },
+    { "folderPath", at.path },
+    { "file", vim.array("FileInfo", files) },
+  })
+  table.sort(folders)
+  for _, name in ipairs(folders) do
+    local below <const> =
+      { folder = at.folder .. "/" .. name, path = ("%s%s/"):format(at.path, name), datastore = at.datastore }
+    search_folder(results, below, patterns)
+  end
+end
+
+--- All folders of a datastore, each with those of its files that match.
+---@param datastore lab.Datastore
+---@param path string "[ds]" or "[ds] dir"
+---@param globs string[]
+---@return lab.Value
+function M.search(datastore, path, globs)
+  local name <const>, folder <const> = path:match "^%[(.-)%] ?(.*)$"
+  local at <const> = datastore.folder .. "/" .. (folder or "")
+  if name ~= datastore.name or not fs.stat(at) then error(not_found(path)) end
+  local patterns <const> = {}
+  for i, glob in ipairs(globs) do
+    patterns[i] = pattern_of(glob)
+  end
+  local results <const> = {}
+  local from <const> = ("[%s] %s"):format(name, folder ~= "" and folder .. "/" or "")
+  search_folder(results, { folder = at, path = from, datastore = vim.ref("Datastore", datastore.moref) }, patterns)
+  return vim.array("HostDatastoreBrowserSearchResults", results)
+end
+
+--- One file, and nothing else that its text may name.
+---@param datastores lab.Datastore[] of the datacenter
+---@param path string "[ds] dir/file"
+function M.delete(datastores, path)
+  local name <const>, file <const> = path:match "^%[(.-)%] (.+)$"
+  for _, datastore in ipairs(datastores) do
+    if datastore.name == name then
+      local on_disk <const> = datastore.folder .. "/" .. file
+      local found <const> = fs.stat(on_disk)
+      if not found then error(not_found(path)) end
+      if found.kind == "directory" then error(vim.fault("CannotDeleteFile", path, { { "file", path } })) end
+      assert(fs.remove(on_disk))
+      return
+    end
+  end
+  error(vim.fault("InvalidDatastore", "Invalid datastore path '" .. path .. "'.", { { "name", name } }))
+end
+
+return M

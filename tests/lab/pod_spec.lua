@@ -1,0 +1,154 @@
+--- A whole copy inside what forklift makes of a populate pod: its arguments, its Secret in the environment, a service account that may do
+--- little, uid 107, no capabilities, and nowhere to write to.
+local fs <const> = require "lunalift.fs"
+local json <const> = require "lunalift.json"
+local labs <const> = require "support.lab"
+local process <const> = require "lunalift.process"
+local timer <const> = require "lunalift.timer"
+
+-- A root of its own that is read-only, with a service account's files; then the program as a pod would run it.
+local POD <const> = [[
+#!/bin/sh
+set -eu
+if [ "${1-}" != inside ]; then exec unshare --mount -- "$0" inside "$@"; fi
+shift
+account=/run/secrets/kubernetes.io/serviceaccount
+mount -t tmpfs pod /run
+mkdir -p "$account"
+cp "$ACCOUNT"/* "$account"
+chown root:107 "$account"/*
+chmod 0640 "$account"/*
+mount -o remount,ro /run
+mount -t tmpfs -o ro pod /dev/shm
+mount -o remount,ro,bind /
+mountpoint -q /tmp && mount -o remount,ro,bind /tmp
+as_pod="setpriv --reuid=107 --regid=107 --clear-groups --bounding-set=-all --inh-caps=-all --ambient-caps=-all --no-new-privs --"
+for place in / /tmp /var/tmp /run /dev /dev/shm; do
+  if $as_pod touch "$place/lunalift-was-here" 2>/dev/null; then
+    echo "this pod could write to $place" >&2
+    exit 99
+  fi
+done
+exec $as_pod "$BIN" "$@"
+]]
+
+local function namespaces_allowed()
+  local probe <const> = process.run { argv = { "unshare", "--mount", "--", "mount", "-t", "tmpfs", "none", "/run" } }
+  return probe and probe.code == 0
+end
+
+describe("populate in a pod", function()
+  if not namespaces_allowed() then
+    pending "needs root and mount namespaces: run the tests where unshare --mount is allowed"
+    return
+  end
+
+  local lab, program
+
+  setup(function()
+    lab = labs.start()
+    program, lab.bin = lab.bin, lab.dir .. "/pod"
+    if program:sub(1, 1) ~= "/" then program = fs.cwd() .. "/" .. program end
+    assert(fs.write(lab.bin, POD))
+    assert(fs.chmod(lab.bin, tonumber("755", 8)))
+    local account <const> = lab.dir .. "/account"
+    assert(fs.mkdir(account))
+    assert(fs.write(account .. "/token", "populator-token\n"))
+    assert(fs.write(account .. "/namespace", lab.site.kube.namespace))
+    assert(fs.write(account .. "/ca.crt", assert(fs.read(lab.site.ca_file))))
+  end)
+
+  teardown(function() lab:stop() end)
+
+  -- What forklift's controller gives, word by word.
+  local function arguments(claim)
+    return {
+      "--source-vm-id=" .. claim.name:match "^vm%-%d+",
+      "--source-vmdk=" .. claim.vmdk,
+      "--target-namespace=" .. claim.namespace,
+      "--cr-name=populator-1",
+      "--cr-namespace=" .. claim.namespace,
+      "--owner-name=" .. claim.name,
+      "--secret-name=secret-1",
+      "--storage-vendor-product=ontap",
+      ("--pvc-size=%d"):format(claim.size_bytes),
+      "--owner-uid=" .. claim.uid,
+    }
+  end
+
+  local function environment()
+    return {
+      ACCOUNT = lab.dir .. "/account",
+      BIN = program,
+      HOME = false,
+      XDG_STATE_HOME = false,
+      KUBECONFIG = false,
+      LUNALIFT_CA_FILE = false,
+      STORAGE_VENDOR = false,
+      KUBERNETES_SERVICE_HOST = "127.0.0.1",
+      KUBERNETES_SERVICE_PORT = lab.site.kube.server:match ":(%d+)$",
+      cacert = assert(fs.read(lab.site.ca_file)),
+      ESXI_CLONE_METHOD = "vib",
+      GOVMOMI_INSECURE = "false",
+      SSH_PRIVATE_KEY = "LS0tLS1CRUdJTg==",
+      SSH_PUBLIC_KEY = "c3NoLXJzYSBBQUFB",
+      LUNALIFT_METRICS_LINGER = "0",
+    }
+  end
+
+  it("copies as uid 107 without capabilities or a place to write to, and leaves its receipt on the Lease", function()
+    local before <const> = lab:snapshot()
+    local claim <const> = lab:claim "vm-57-disk-1"
+    local ended <const> = lab:populate { argv = arguments(claim), env = environment() }
+    assert.equal(0, ended.code, ended.err .. ended.out)
+    assert.equal(labs.sha256(lab:source_of(claim)), labs.sha256(claim.lun_path))
+    lab:assert_no_secret(ended.out .. ended.err)
+    assert.not_matches("warning", ended.out .. ended.err)
+
+    local path <const> = ("/apis/coordination.k8s.io/v1/namespaces/%s/leases/lunalift-%s"):format(
+      claim.namespace,
+      claim.uid
+    )
+    local notes <const> = assert(lab.kube:get(path)).metadata.annotations
+    local receipt <const> = assert(json.decode(notes["lunalift.io/receipt"]))
+    assert.equal("done", receipt.result.status)
+    assert.is_true(receipt.verification.equal)
+    assert.is_nil(notes["lunalift.io/journal"])
+
+    local after <const> = lab:snapshot()
+    before.cluster, after.cluster = nil, nil
+    assert.same(before, after)
+  end)
+
+  it("is gone within thirty seconds of SIGTERM, though vCenter answers no more, and the next pod finishes", function()
+    local before <const> = lab:snapshot()
+    local claim <const> = lab:claim "vm-57-disk-1"
+    lab:host("vmkfstools", { rate = 1048576, xcopy = 1 })
+    local run <const> = lab:start_populate { argv = arguments(claim), env = environment() }
+    labs.wait_until(20, "a writer", function() return lab:state().hosts[1].writers[1] end)
+    lab:faults { { service = "vcenter", action = "hang:60", times = 0 } }
+    local asked_s <const> = timer.now()
+    run:kill "TERM"
+    local ended <const> = run:wait()
+    local took_s <const> = timer.now() - asked_s
+    assert.is_true(took_s < 30, tostring(took_s))
+    assert.equal(5, ended.code, ended.err)
+    assert.matches("stopped by SIGTERM", ended.err)
+    assert.matches("  left  ", ended.err, 1, true)
+
+    lab:faults {}
+    lab:host("vmkfstools", { rate = 0, xcopy = 1 })
+    local again <const> = lab:populate { argv = arguments(claim), env = environment() }
+    assert.equal(0, again.code, again.err)
+    assert.equal(labs.sha256(lab:source_of(claim)), labs.sha256(claim.lun_path))
+    local after <const> = lab:snapshot()
+    before.cluster, after.cluster, before.sessions, after.sessions = nil, nil, nil, nil
+    assert.same(before, after)
+  end)
+
+  it("tells what it lacks with exit code 2, and nothing else", function()
+    local ended <const> = lab:populate { argv = { "--source-vm-id=vm-1" }, env = environment() }
+    assert.equal(2, ended.code)
+    assert.matches("missing value for %-%-source%-vmdk, .*%-%-storage%-vendor%-product", ended.err)
+  end)
+end)
