@@ -409,10 +409,10 @@ local function result_of(job, why, left)
 end
 
 local function print_promises(job)
-  for i = #job.promises, 1, -1 do
-    local promise <const> = job.promises[i]
+  for i = #job.ledger.promises, 1, -1 do
+    local promise <const> = job.ledger.promises[i]
     job.report:effect {
-      number = job.effects + #job.promises - i + 1,
+      number = job.effects + #job.ledger.promises - i + 1,
       name = "undo " .. promise.undo,
       target = promise.about,
       dry = true,

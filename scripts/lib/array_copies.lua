@@ -30,7 +30,7 @@ end
 ---@param target lib.Lun
 ---@return lib.ArrayCopy
 function M.start(job, array, source, target)
-  local copy <const> = { id = job.task_id, source = source, target = target }
+  local copy <const> = { id = job.ledger.task_id, source = source, target = target }
   local name <const> = ("%s to %s"):format(source.name, target.name)
   local promise <const> =
     job:promise("array.copy_stop", copy, ("the copy of %s inside %s runs"):format(name, array.where))

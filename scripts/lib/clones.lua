@@ -124,7 +124,7 @@ end
 ---@param device string /vmfs/devices/disks/…
 ---@return string task_id
 function Clones:start(source, device)
-  local task_id <const> = self.job.task_id
+  local task_id <const> = self.job.ledger.task_id
   local args <const> = { host = self.host.ref, task_id = self.is_ours and task_id or nil, device = device }
   local promise <const> =
     self.job:promise("clone.stop", args, ("the clone to %s on %s runs"):format(device, self.host.name))

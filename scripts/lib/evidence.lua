@@ -115,7 +115,7 @@ end
 local function check_writers(job, clones, ends)
   for _, task in ipairs(clones:tasks()) do
     local is_there <const> = task.state == "running" and task.target:match "[^/]*$" == ends.naa
-    if is_there and task.taskId ~= job.task_id then
+    if is_there and task.taskId ~= job.ledger.task_id then
       local why <const> = fail.new("busy", "another clone, %s, writes to %s", task.taskId, ends.naa)
       error(fail.hint(why, "wait for it to end; if nobody follows it: lunalift reap"))
     end

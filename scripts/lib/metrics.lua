@@ -128,7 +128,7 @@ local function add_own(add, job, outcome)
   add("build_info", "gauge", "What serves this.", 1, { version = job.version })
   add("running_seconds", "gauge", "Time since the start.", timer.now() - job.started_s)
   add("effects_total", "counter", "Changes made so far, repeated ones too.", job.effects)
-  add("open_promises", "gauge", "Changes that are to be undone yet.", #job.promises)
+  add("open_promises", "gauge", "Changes that are to be undone yet.", #job.ledger.promises)
   local known <const> = used == nil and "unknown" or used and "yes" or "no"
   add("offload", "gauge", "Who moves the data: the array (yes) or the host (no)?", 1, { offloaded = known })
   if job.current then add("step", "gauge", "What is being done now.", 1, { step = job.current.title }) end

@@ -91,7 +91,7 @@ function M.build(job, why, left)
   return redact.value {
     v = 1,
     job = job.id,
-    task = job.task_id,
+    task = job.ledger.task_id,
     started = job.started,
     finished = timer.iso(),
     ms = ms(timer.now() - job.started_s),
@@ -137,7 +137,7 @@ end
 local function path_of(job)
   local asked <const> = job.request.receipt or ""
   if asked ~= "" then return asked end
-  local beside <const> = job.journal and job.journal.path
+  local beside <const> = job.ledger.journal and job.ledger.journal.path
   return beside and beside:gsub("%.json$", "") .. ".receipt.json"
 end
 
@@ -149,7 +149,7 @@ end
 ---@return string? where for people
 function M.keep(job, why, left)
   if job.dry_run then return nil end
-  local path <const>, keeper <const> = path_of(job), job.journal and job.journal.keep_receipt
+  local path <const>, keeper <const> = path_of(job), job.ledger.journal and job.ledger.journal.keep_receipt
   if not path and not keeper then return nil end
   local where
   local kept <const>, trouble <const> = pcall(function()
@@ -158,7 +158,7 @@ function M.keep(job, why, left)
       assert(files.write(path, text))
       where = path
     end
-    if keeper and keeper(job.journal, text) then where = where or job.journal.where end
+    if keeper and keeper(job.ledger.journal, text) then where = where or job.ledger.journal.where end
   end)
   if not kept then log.warn("receipt not written", { why = fail.text(trouble) }) end
   return where

@@ -4,6 +4,7 @@ local fail <const> = require "lib.fail"
 local form <const> = require "lib.journal_form"
 local journal_lease <const> = require "lib.journal_lease"
 local journals <const> = require "lib.journals"
+local ledgers <const> = require "lib.ledger"
 local log <const> = require "lunalift.log"
 local timer <const> = require "lunalift.timer"
 
@@ -103,26 +104,21 @@ end
 
 -- ---- putting back ----
 
-local function put_back(job)
-  local left <const> = job:settle()
+local function put_back(job, subject)
+  local left <const> = job.ledger:settle(job)
   if #left > 0 then
     local why <const> = fail.new("incomplete", "what an earlier run left cannot be put back: %s", left[1].promise.about)
     why.cause = left[1].why
     error(fail.hint(why, left[1].why.hint or "start again when that can be done; lunalift reap shows what is left"))
   end
-  local undone <const> = job.undone
-  job.undone = {}
-  return undone
+  local undone <const> = job.ledger:renew(subject)
+  return #undone > 0 and table.concat(undone, ", ") or "nothing was there"
 end
 
 -- All was done and proved, but not all put back yet.
 local function finish(job, left, subject)
-  local undone <const> = put_back(job)
-  job.subject, job.achieved = subject, nil
-  job:found(
-    "its copy is done and proved; put back: %s",
-    #undone > 0 and table.concat(undone, ", ") or "nothing was there"
-  )
+  job:found("its copy is done and proved; put back: %s", put_back(job, subject))
+  job.ledger.task_id = left.task
   return { done = left.done }
 end
 
@@ -138,56 +134,49 @@ function M.resume(job, volume, subject)
     return nil
   end
   M.settle_others(job, volume.claim, subject)
-  job.journal = journals.of(job, volume)
-  local left <const> = job.journal:read()
+  local ledger <const> = job.ledger
+  ledger.journal = journals.of(job, volume)
+  local left <const> = ledger.journal:read()
   if not left or (#left.entries == 0 and not left.done) then
-    job.subject = subject
+    ledger.subject = subject
     job:found "none"
     return nil
   end
-  job:take_over(left)
+  ledger:take_over(left)
   if left.done and is_same(left.subject, subject) then return finish(job, left, subject) end
-  job.achieved = nil
+  ledger.achieved = nil
   local earlier <const>, why_not <const> = adoptable(job, left, subject)
   if earlier then
-    job.subject, job.task_id = subject, earlier.task_id
+    ledger.subject = subject
     job:found("clone %s goes on", earlier.task_id)
     return earlier
   end
-  log.info("not adopted", { journal = job.journal.where, why = why_not })
-  local undone <const> = put_back(job)
-  job.subject, job.task_id = subject, job.new_task_id
-  job:found("put back, since %s: %s", why_not, #undone > 0 and table.concat(undone, ", ") or "nothing was there")
+  log.info("not adopted", { journal = ledger.journal.where, why = why_not })
+  job:found("put back, since %s: %s", why_not, put_back(job, subject))
   return nil
 end
 
 -- ---- journals of others ----
 
-local KEPT <const> = { "journal", "subject", "promises", "has_journalled", "task_id", "undone", "achieved" }
-
---- Settle a dead run's journal through this job's peers, and let it go. The job's own promises wait meanwhile.
+--- Settle a dead run's journal through this job's peers, and let it go. The job acts by that ledger meanwhile.
 ---@param job lib.Job
 ---@param journal lib.Journal
 ---@return { promise: lib.Promise, why: Fail }[] left
 ---@return string[] undone
 function M.settle(job, journal)
-  local own <const> = {}
-  for _, key in ipairs(KEPT) do
-    own[key] = job[key]
-  end
+  local own <const>, theirs <const> = job.ledger, ledgers.new { job = job.id, flow = job.name }
+  theirs.journal = journal
   local _back <close> = setmetatable({}, {
     __close = function()
-      for _, key in ipairs(KEPT) do
-        job[key] = own[key]
-      end
-      journal:close()
+      job.ledger = own
+      theirs:close(job)
     end,
   })
   local text <const> = journal:read()
   if not text then return {}, {} end
-  job.journal, job.undone = journal, {}
-  job:take_over(text)
-  return job:settle(), job.undone
+  theirs:take_over(text)
+  job.ledger = theirs
+  return theirs:settle(job), theirs.undone
 end
 
 -- Another's clone may still be wanted by that claim's next run, unless there is no such claim any more.

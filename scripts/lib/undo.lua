@@ -10,7 +10,10 @@ local M <const> = {}
 ---@field cosmetic? boolean what stays when it is not kept harms nobody
 ---@field run fun(job: lib.Job, args: table)
 
-local function said(job, text) job.undone[#job.undone + 1] = text end
+local function said(job, text)
+  local undone <const> = job.ledger.undone
+  undone[#undone + 1] = text
+end
 
 local function wrapper_on(job, host) return job.site:vcenter():host_again(host):wrapper() end
 

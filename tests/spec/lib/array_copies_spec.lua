@@ -13,7 +13,7 @@ describe("a copy inside the array", function()
     answers, asked = {}, {}
     array = { where = "array.example" }
     function array.ask(_, name, id)
-      asked[#asked + 1] = ("%s %s"):format(name, id == job.task_id and "ours" or id)
+      asked[#asked + 1] = ("%s %s"):format(name, id == job.ledger.task_id and "ours" or id)
       local list <const> = answers[name] or {}
       local answer <const> = #list > 1 and table.remove(list, 1) or list[1]
       if fail.is(answer) then return nil, answer end
@@ -41,13 +41,13 @@ describe("a copy inside the array", function()
   it("is promised before it is started, by an id of ours, and the promise learns the vendor's handle", function()
     answers.copy_start = { { task = 77 } }
     local copy <const> = copies.start(job, array, SOURCE, TARGET)
-    assert.same({ id = job.task_id, source = SOURCE, target = TARGET, handle = { task = 77 } }, copy)
+    assert.same({ id = job.ledger.task_id, source = SOURCE, target = TARGET, handle = { task = 77 } }, copy)
     assert.same({
       "journal array.copy_stop",
       "effect 1 array.copy_start raw to lun",
       "journal array.copy_stop",
     }, job.trace)
-    assert.equal(copy, job.promises[1].args)
+    assert.equal(copy, job.ledger.promises[1].args)
   end)
 
   it("is started again by the same id when the answer was lost", function()

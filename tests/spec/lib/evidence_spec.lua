@@ -92,7 +92,7 @@ describe("evidence", function()
       clones.running = {
         { taskId = "ended", state = "done", target = target },
         { taskId = "elsewhere", state = "running", target = "/vmfs/devices/disks/naa.600aa" },
-        { taskId = job.task_id, state = "running", target = target },
+        { taskId = job.ledger.task_id, state = "running", target = target },
       }
       evidence.before(job, clones, ends_of(GIB))
       clones.running[4] = { taskId = "foreign", state = "running", target = target }

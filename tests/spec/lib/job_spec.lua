@@ -21,7 +21,7 @@ describe("a job", function()
       barrier = options and options.barrier,
       run = function(job, args)
         job.trace[#job.trace + 1] = ("undo %s %s"):format(name, args.id or "")
-        job.undone[#job.undone + 1] = name .. " undone"
+        job.ledger.undone[#job.ledger.undone + 1] = name .. " undone"
         if options and options.why then error(options.why) end
       end,
     }
@@ -184,9 +184,9 @@ describe("a job", function()
     it("with all that another process needs", function()
       local job <const> = fake_job.new()
       job:promise("array.unmap", { id = 1 }, "LUN 1 is mapped")
-      local written <const> = job.journal.written[1]
+      local written <const> = job.ledger.journal.written[1]
       assert.equal("test", written.flow)
-      assert.equal(job.task_id, written.task)
+      assert.equal(job.ledger.task_id, written.task)
       assert.same({ n = 1, undo = "array.unmap", args = { id = 1 }, about = "LUN 1 is mapped" }, written.entries[1])
     end)
 
@@ -299,7 +299,7 @@ describe("a job", function()
         about[i] = item.promise.about
       end
       assert.same({ "writing", "on", "mapped" }, about)
-      assert.equal(3, #job.promises)
+      assert.equal(3, #job.ledger.promises)
     end)
 
     it("keeps one at the second try when something stood in the way of the first", function()
@@ -340,7 +340,7 @@ describe("a job", function()
       local job <const> = fake_job.new()
       local promise <const> = job:promise("clone.stop", { host = "h" }, "")
       job:amend(promise, { id = "t-1" })
-      assert.same({ host = "h", id = "t-1" }, job.journal.written[2].entries[1].args)
+      assert.same({ host = "h", id = "t-1" }, job.ledger.journal.written[2].entries[1].args)
     end)
 
     it("refuses what nobody can undo, before the act", function()
@@ -358,7 +358,7 @@ describe("a job", function()
       local job <const> = fake_job.new()
       local acted = false
       local why <const> = job:run(function()
-        job.journal.broken = true
+        job.ledger.journal.broken = true
         job:promise("array.unmap", { id = 1 }, "")
         acted = true
       end)
@@ -373,7 +373,7 @@ describe("a job", function()
       local why <const>, left <const> = job:run(function()
         job:promise("array.unmap", { id = 1 }, "")
         job:promise("host.detach", { id = 2 }, "")
-        job.journal.broken = true
+        job.ledger.journal.broken = true
       end)
       assert.is_nil(why)
       assert.same({}, left)
@@ -386,10 +386,10 @@ describe("a job", function()
       local job <const> = fake_job.new()
       local entries <const> = { { n = 7, undo = "array.unmap", args = { id = 7 }, about = "" } }
       job:run(function()
-        job:take_over { task = "t-7", subject = { vm = "vm-1" }, entries = entries }
-        assert.equal("t-7", job.task_id)
+        job.ledger:take_over { task = "t-7", subject = { vm = "vm-1" }, entries = entries }
+        assert.equal("t-7", job.ledger.task_id)
         assert.equal(8, job:promise("host.detach", { id = 8 }, "").n)
-        assert.equal("vm-1", job.journal.written[1].subject.vm)
+        assert.equal("vm-1", job.ledger.journal.written[1].subject.vm)
       end)
       assert.same({ "undo host.detach 8", "undo array.unmap 7" }, fake_job.only(job.trace, "undo"))
       assert.same({ "journal cleared" }, fake_job.only(job.trace, "journal cleared"))
@@ -403,9 +403,9 @@ describe("a job", function()
         job:note { bytes = 7, vm = "vm-1" }
         job:done { "bytes" }
       end)
-      assert.is_nil(job.journal.written[1].done)
-      assert.same({ bytes = 7 }, job.journal.written[2].done)
-      assert.same({ 3, { bytes = 7 } }, { #job.journal.written, job.journal.written[3].done })
+      assert.is_nil(job.ledger.journal.written[1].done)
+      assert.same({ bytes = 7 }, job.ledger.journal.written[2].done)
+      assert.same({ 3, { bytes = 7 } }, { #job.ledger.journal.written, job.ledger.journal.written[3].done })
       assert.same({ "journal cleared" }, fake_job.only(job.trace, "journal cleared"))
     end)
 
@@ -419,7 +419,7 @@ describe("a job", function()
       local why <const>, left <const> = job:run(function()
         job:promise("array.unmap", { id = 1 }, "mapped")
         job:effect("array.map", "x", act)
-        job.journal.fence = function() error(fake_job.refusal "conflict") end
+        job.ledger.journal.fence = function() error(fake_job.refusal "conflict") end
         job:effect("host.rescan", "x", act)
       end)
       assert.equal("conflict", why.kind)
@@ -433,7 +433,7 @@ describe("a job", function()
       local job <const> = fake_job.new()
       local _, left <const> = job:run(function()
         local later <const> = { n = 2, undo = "moon.land", args = {}, about = "on the moon" }
-        job:take_over {
+        job.ledger:take_over {
           task = "t",
           entries = { { n = 1, undo = "array.unmap", args = {}, about = "mapped" }, later },
         }
@@ -448,7 +448,7 @@ describe("a job", function()
       local _, left <const> = job:run(function() job:promise("array.unmap", { id = 1 }, "") end)
       assert.same({ "closed" }, job.trace)
       assert.same({}, left)
-      assert.equal(1, #job.promises)
+      assert.equal(1, #job.ledger.promises)
     end)
   end)
 

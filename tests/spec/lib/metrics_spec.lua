@@ -9,7 +9,7 @@ describe("metrics", function()
       facts = {},
       percent = 0,
       effects = 0,
-      promises = {},
+      ledger = { promises = {} },
       started_s = 0,
     }
     for name, value in pairs(changes or {}) do

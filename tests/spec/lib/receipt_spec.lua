@@ -111,7 +111,7 @@ describe("a receipt", function()
 
     it("else beside a journal that is a file", function()
       local job <const> = job_at_end()
-      job.journal = { path = "/state/uid.json", where = "file" }
+      job.ledger.journal = { path = "/state/uid.json", where = "file" }
       assert.equal("/state/uid.receipt.json", receipts.keep(job))
       assert.is_string(files.written["/state/uid.receipt.json"])
     end)
@@ -119,7 +119,7 @@ describe("a receipt", function()
     it("and by a journal that keeps receipts itself", function()
       local kept
       local job <const> = job_at_end()
-      job.journal = {
+      job.ledger.journal = {
         where = "lease x",
         keep_receipt = function(_, text)
           kept = text

@@ -92,7 +92,7 @@ describe("recovery", function()
       site = { vcenter = function() return vcenter end },
       dry_run = options and options.dry_run,
     }
-    job.fake_journal, job.journal = job.journal, nil
+    job.fake_journal, job.ledger.journal = job.ledger.journal, nil
     job:step "look for an earlier run"
     return job
   end
@@ -103,8 +103,8 @@ describe("recovery", function()
   it("finds nothing in an empty journal, and then the journal is the run's own", function()
     local job <const> = make_job()
     assert.is_nil(recovery.resume(job, VOLUME, subject))
-    assert.equal(subject, job.subject)
-    assert.equal(job.fake_journal, job.journal)
+    assert.equal(subject, job.ledger.subject)
+    assert.equal(job.fake_journal, job.ledger.journal)
     assert.same({}, undone)
   end)
 
@@ -112,7 +112,7 @@ describe("recovery", function()
     local job <const> = make_job { dry_run = true }
     left = text(nil, STOP)
     assert.is_nil(recovery.resume(job, VOLUME, subject))
-    assert.is_nil(job.journal)
+    assert.is_nil(job.ledger.journal)
   end)
 
   it("adopts a running clone, with its promises and its id", function()
@@ -120,8 +120,8 @@ describe("recovery", function()
     left, tasks.t = text(nil, STOP), running()
     local earlier <const> = recovery.resume(job, VOLUME, subject)
     assert.same({ "t", "naa.1" }, { earlier.task_id, earlier.naa })
-    assert.equal("t", job.task_id)
-    assert.equal(3, #job.promises)
+    assert.equal("t", job.ledger.task_id)
+    assert.equal(3, #job.ledger.promises)
     assert.same({}, undone)
   end)
 
@@ -140,7 +140,7 @@ describe("recovery", function()
       assert.same({ done = { bytes = 7 } }, recovery.resume(job, VOLUME, subject))
       assert.same({ "clone.stop", "host.detach", "array.unmap" }, undone)
       assert.matches("done and proved", job.current.found)
-      assert.is_nil(job.achieved)
+      assert.is_nil(job.ledger.achieved)
     end)
 
     it("knows it still when all was put back but the journal", function()
@@ -154,18 +154,17 @@ describe("recovery", function()
       left = text { vmdk = "[ds] other.vmdk" }
       left.done = { bytes = 7 }
       assert.is_nil(recovery.resume(job, VOLUME, subject))
-      assert.is_nil(job.achieved)
+      assert.is_nil(job.ledger.achieved)
     end)
   end)
 
   describe("puts everything back, last first, and starts afresh under a new id, when", function()
     local function put_back(why)
       local job <const> = make_job()
-      local new_id <const> = job.task_id
       assert.is_nil(recovery.resume(job, VOLUME, subject))
-      assert.equal(new_id, job.task_id)
-      assert.same({}, job.promises)
-      assert.equal(subject, job.subject)
+      assert.not_equal(left.task, job.ledger.task_id)
+      assert.same({}, job.ledger.promises)
+      assert.equal(subject, job.ledger.subject)
       assert.equal("array.unmap", undone[#undone])
       assert.matches(why, job.current.found)
     end
@@ -234,7 +233,7 @@ describe("recovery", function()
     assert.equal("incomplete", why.kind)
     assert.equal("wait for it", why.hint)
     assert.equal("clone.stop", table.concat(undone, " "):match "^(clone%.stop) ?[clone.stop ]*$") -- tried anew, and nothing after it
-    assert.equal(3, #job.promises)
+    assert.equal(3, #job.ledger.promises)
   end)
 
   describe("with upstream's wrapper", function()
@@ -289,8 +288,8 @@ describe("recovery", function()
       home = "lease"
       local job <const> = make_job()
       recovery.resume(job, VOLUME, subject)
-      assert.same({}, job.promises)
-      assert.equal(subject, job.subject)
+      assert.same({}, job.ledger.promises)
+      assert.equal(subject, job.ledger.subject)
       return #undone > 0
     end
 

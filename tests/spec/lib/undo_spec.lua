@@ -70,30 +70,30 @@ describe("an undo", function()
 
   it("holds nothing back for files that a stopped clone left: they are said, and promised for later", function()
     no_clean = fake_job.refusal "busy"
-    job.promises = { { n = 1, undo = "clone.stop", args = { host = HOST, task_id = "t" }, about = "it runs" } }
-    local left <const> = job:settle()
+    job.ledger.promises = { { n = 1, undo = "clone.stop", args = { host = HOST, task_id = "t" }, about = "it runs" } }
+    local left <const> = job.ledger:settle(job)
     assert.same({}, left)
-    assert.equal(1, #job.promises)
-    assert.equal("clone.clean", job.promises[1].undo)
-    assert.same({ host = HOST, task_id = "t" }, job.promises[1].args)
+    assert.equal(1, #job.ledger.promises)
+    assert.equal("clone.clean", job.ledger.promises[1].undo)
+    assert.same({ host = HOST, task_id = "t" }, job.ledger.promises[1].args)
     assert.same(
       { "warning left behind: files of clone task t on esx1: it said busy" },
       fake_job.only(job.trace, "warning")
     )
-    assert.same({}, job:settle()) -- not yet
-    assert.equal(1, #job.promises)
+    assert.same({}, job.ledger:settle(job)) -- not yet
+    assert.equal(1, #job.ledger.promises)
     no_clean = nil
-    assert.same({}, job:settle())
-    assert.same({}, job.promises)
+    assert.same({}, job.ledger:settle(job))
+    assert.same({}, job.ledger.promises)
     assert.equal("journal cleared", job.trace[#job.trace])
   end)
 
   it("lets the next start copy anew when only files were left of a run that ended well", function()
     no_clean = fake_job.refusal "busy"
-    job.promises = { { n = 1, undo = "clone.stop", args = { host = HOST, task_id = "t" }, about = "it runs" } }
-    job.achieved = { bytes = 1 }
-    assert.same({}, job:settle())
-    local last <const> = job.journal.written[#job.journal.written]
+    job.ledger.promises = { { n = 1, undo = "clone.stop", args = { host = HOST, task_id = "t" }, about = "it runs" } }
+    job.ledger.achieved = { bytes = 1 }
+    assert.same({}, job.ledger:settle(job))
+    local last <const> = job.ledger.journal.written[#job.ledger.journal.written]
     assert.equal("clone.clean", last.entries[1].undo)
     assert.is_nil(last.done)
   end)
@@ -103,26 +103,26 @@ describe("an undo", function()
     run("array.unmap", { lun = { id = "l" }, host = { id = "h" } })
     run("host.drop_paths", { host = HOST, adapters = { "vmhba1", "vmhba2" } })
     assert.same({ "host host-1", "detach naa.1", "unmap l h", "host host-1", "drop vmhba1 vmhba2" }, asked)
-    assert.same({ "device detached", "LUN unmapped" }, job.undone)
+    assert.same({ "device detached", "LUN unmapped" }, job.ledger.undone)
   end)
 
   it("removes the host object that was made", function()
     run("array.remove_host", { name = "xcopy-esx1", initiators = {} })
     assert.same({ "find xcopy-esx1", "remove xcopy-esx1" }, asked)
-    assert.same({ "host object removed" }, job.undone)
+    assert.same({ "host object removed" }, job.ledger.undone)
   end)
 
   it("leaves a host object that another job uses, and does not boast", function()
     array_host.result = "in use"
     run("array.remove_host", { name = "xcopy-esx1", initiators = {} })
-    assert.same({}, job.undone)
+    assert.same({}, job.ledger.undone)
   end)
 
   it("finds nothing to remove when it was never made", function()
     array_host = nil
     run("array.remove_host", { name = "xcopy-esx1", initiators = {} })
     assert.same({ "find xcopy-esx1" }, asked)
-    assert.same({}, job.undone)
+    assert.same({}, job.ledger.undone)
   end)
 
   it("removes one that the array named otherwise before anybody could note it", function()

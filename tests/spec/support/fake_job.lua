@@ -60,7 +60,7 @@ function M.new(options)
     dry_run = options.dry_run,
   }
   job.trace = trace
-  if options.journal ~= false then job.journal = recording_journal(trace) end
+  if options.journal ~= false then job.ledger.journal = recording_journal(trace) end
   return job
 end
 
