@@ -134,11 +134,10 @@ static int push_refusal(lua_State *L, const struct http_reply *r, const char *se
     struct lift_url url = {0};
     const char *path = strstr(sent_to, "://") + 3;
     path += strcspn(path, "/?");
-    if (!lift_url_parse(sent_to, &url, &err))
-        url.origin = NULL; /* it was sent, so it is one */
+    bool known = lift_url_parse(sent_to, &url, &err);
     excerpt(r, begins);
     lift_fail(&err, LIFT_FAILED, "%s %.100s%.*s: HTTP status %d%s%s", r->method,
-              url.origin ? url.origin : "", (int)strcspn(path, "?"), path, r->status,
+              known ? url.origin : "", (int)strcspn(path, "?"), path, r->status,
               begins[0] ? ": " : "", begins);
     lift_url_fini(&url);
     http_judge(&err, r->status);

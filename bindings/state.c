@@ -37,6 +37,7 @@ static bool is_refused(struct memory_fault *fault)
 static void *allocate(void *ud, void *old, size_t old_size, size_t size)
 {
     struct state *state = ud;
+    struct memory_fault *fault = state->context.fault;
     size_t before = old != NULL ? old_size : 0;
     size_t more = size > before ? size - before : 0;
     if (size == 0) {
@@ -44,9 +45,13 @@ static void *allocate(void *ud, void *old, size_t old_size, size_t size)
         free(old);
         return NULL;
     }
-    if (more > 0 && (is_refused(state->context.fault) || !lift_quota_take(&state->memory, more)))
+    if (more > 0 && (is_refused(fault) || !lift_quota_take(&state->memory, more)))
         return NULL;
+    if (fault != NULL)
+        fault->inside = true;
     void *memory = realloc(old, size);
+    if (fault != NULL)
+        fault->inside = false;
     if (memory == NULL)
         lift_quota_give(&state->memory, more);
     else if (size < before)

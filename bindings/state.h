@@ -14,6 +14,7 @@ struct memory_fault {
     long after;
     int fails;
     bool harsh;
+    bool inside; /* a state allocates at this moment: set for those who refuse C its memory */
 };
 
 /* What main.c made and every state shares; borrowed. */

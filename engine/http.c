@@ -532,7 +532,7 @@ struct lift_http *lift_http_start(struct lift_http_pool *pool, const struct lift
     http->reply_body.max = spec->max_body ? spec->max_body : BODY_MAX;
     http->quota = spec->quota;
     http->started_ms = lift_loop_now_ms(pool->loop);
-    http->later = evtimer_new(lift_loop_base(pool->loop), deliver, http);
+    http->later = lift_demand(evtimer_new(lift_loop_base(pool->loop), deliver, http));
     lift_loop_hold(pool->loop, 1);
     if (prepare(http, spec, err) && start(http, err))
         return http;

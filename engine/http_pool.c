@@ -61,7 +61,7 @@ static bool trust_check(const struct lift_trust *trust, struct lift_error *err)
 {
     if (!trust->ca_pem && !trust->ca_file && !trust->thumbprint && !trust->client_cert_pem)
         return true; /* the system's bundle takes a while to read */
-    SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+    SSL_CTX *ctx = lift_demand(SSL_CTX_new(TLS_client_method()));
     bool ok = lift_tls_trust(ctx, trust, NULL, err);
     SSL_CTX_free(ctx);
     return ok;
@@ -81,13 +81,20 @@ static void collect(struct lift_http__lane *lane)
     }
 }
 
+/* Without memory libcurl forgets the exchange, and nobody would be called back. */
+static void act(struct lift_http__lane *lane, curl_socket_t fd, int mask)
+{
+    int running;
+    if (curl_multi_socket_action(lane->multi, fd, mask, &running) == CURLM_OUT_OF_MEMORY)
+        lift_no_memory();
+    collect(lane);
+}
+
 static void on_ready(evutil_socket_t fd, short what, void *payload)
 {
     struct lift_http__lane *lane = payload;
-    int running;
     int mask = (what & EV_READ ? CURL_CSELECT_IN : 0) | (what & EV_WRITE ? CURL_CSELECT_OUT : 0);
-    curl_multi_socket_action(lane->multi, fd, mask, &running);
-    collect(lane);
+    act(lane, fd, mask);
 }
 
 /* libcurl reads a clock of its own, so what it wants in a moment has to be waited for. */
@@ -101,11 +108,9 @@ static void set_busy(struct lift_http__lane *lane, bool busy)
 static void on_timer(evutil_socket_t fd, short what, void *payload)
 {
     struct lift_http__lane *lane = payload;
-    int running;
     (void)fd, (void)what;
     set_busy(lane, false);
-    curl_multi_socket_action(lane->multi, CURL_SOCKET_TIMEOUT, 0, &running);
-    collect(lane);
+    act(lane, CURL_SOCKET_TIMEOUT, 0);
 }
 
 static int watch_socket(CURL *curl, curl_socket_t fd, int what, void *payload, void *attached)
@@ -120,7 +125,7 @@ static int watch_socket(CURL *curl, curl_socket_t fd, int what, void *payload, v
         int kind = EV_PERSIST | (what & CURL_POLL_IN ? EV_READ : 0) |
                    (what & CURL_POLL_OUT ? EV_WRITE : 0);
         event = event_new(lift_loop_base(lane->pool->loop), fd, (short)kind, on_ready, lane);
-        event_add(event, NULL);
+        lift_loop__arm(event, NULL);
     }
     curl_multi_assign(lane->multi, fd, event);
     return 0;
@@ -132,7 +137,11 @@ static int set_timer(CURLM *multi, long ms, void *payload)
     const struct timeval in = {ms / 1000, ms % 1000 * 1000};
     (void)multi;
     set_busy(lane, ms >= 0 && ms <= SOON_MS);
-    return ms < 0 ? event_del(lane->timer) : event_add(lane->timer, &in);
+    if (ms < 0)
+        event_del(lane->timer);
+    else
+        lift_loop__arm(lane->timer, &in);
+    return 0;
 }
 
 bool lift_http__add(struct lift_http__lane *lane, CURL *curl)
@@ -153,9 +162,9 @@ static struct lift_http__lane *lane_new(struct lift_http_pool *pool, const struc
     struct lift_http__lane *lane = lift_calloc(1, sizeof *lane);
     lane->pool = pool;
     lane->trust = trust_copy(trust);
-    lane->timer = evtimer_new(lift_loop_base(pool->loop), on_timer, lane);
-    lane->multi = curl_multi_init();
-    lane->sessions = curl_share_init();
+    lane->timer = lift_demand(evtimer_new(lift_loop_base(pool->loop), on_timer, lane));
+    lane->multi = lift_demand(curl_multi_init());
+    lane->sessions = lift_demand(curl_share_init());
     curl_share_setopt(lane->sessions, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
     curl_multi_setopt(lane->multi, CURLMOPT_SOCKETFUNCTION, watch_socket);
     curl_multi_setopt(lane->multi, CURLMOPT_SOCKETDATA, lane);

@@ -15,7 +15,7 @@ void lift_no_memory(void)
     abort();
 }
 
-static void *demand(void *memory)
+void *lift_demand(void *memory)
 {
     if (!memory)
         lift_no_memory();
@@ -25,17 +25,17 @@ static void *demand(void *memory)
 void *lift_calloc(size_t count, size_t size)
 {
     /* calloc(0) may be NULL without memory being out. */
-    return demand(calloc(count ? count : 1, size ? size : 1));
+    return lift_demand(calloc(count ? count : 1, size ? size : 1));
 }
 
 char *lift_strdup(const char *text)
 {
-    return text ? demand(strdup(text)) : NULL;
+    return text ? lift_demand(strdup(text)) : NULL;
 }
 
 char *lift_strndup(const char *text, size_t length)
 {
-    return text ? demand(strndup(text, length)) : NULL;
+    return text ? lift_demand(strndup(text, length)) : NULL;
 }
 
 char *lift_asprintf(const char *fmt, ...)
@@ -45,7 +45,7 @@ char *lift_asprintf(const char *fmt, ...)
     va_start(args, fmt);
     int length = vasprintf(&text, fmt, args);
     va_end(args);
-    return demand(length < 0 ? NULL : text);
+    return lift_demand(length < 0 ? NULL : text);
 }
 
 void lift_free(void *memory)

@@ -20,5 +20,6 @@ LIFT_NODISCARD char *lift_strndup(const char *text, size_t length);
 LIFT_NODISCARD char *lift_asprintf(const char *fmt, ...) LIFT_PRINTF(1, 2);
 void lift_free(void *memory);
 
-/* For a library's NULL that means "no memory": the same end as in lift_calloc. */
+/* For a library's failure that can only mean "no memory": the same end as in lift_calloc. */
 LIFT_NORETURN void lift_no_memory(void);
+void *lift_demand(void *made); /* the same, unless it was made */

@@ -39,6 +39,12 @@ enum priority { FIRST, NORMAL /* libevent's default: the middle */, LAST, PRIORI
 
 /* Runs what was there when the turn began; what is deferred meanwhile waits for the next one, so
  * that the sockets get theirs in between.  A stop leaves the rest in the queue. */
+void lift_loop__arm(struct event *event, const struct timeval *within)
+{
+    if (event_add(lift_demand(event), within) < 0)
+        lift_no_memory();
+}
+
 static void on_turn(evutil_socket_t fd, short what, void *payload)
 {
     (void)fd;
@@ -56,16 +62,14 @@ static void on_turn(evutil_socket_t fd, short what, void *payload)
         lift_free(item);
     }
     if (loop->first)
-        event_add(loop->turn, &AT_ONCE);
+        lift_loop__arm(loop->turn, &AT_ONCE);
 }
 
 /* Precise and uncached: the usual clock of libevent is a tick coarse and stands still during a
  * turn, so in a busy loop timers would fire early. */
 static struct event_base *base_new(void)
 {
-    struct event_config *config = event_config_new();
-    if (!config)
-        lift_no_memory();
+    struct event_config *config = lift_demand(event_config_new());
     event_config_set_flag(config, EVENT_BASE_FLAG_PRECISE_TIMER | EVENT_BASE_FLAG_NO_CACHE_TIME);
     struct event_base *base = event_base_new_with_config(config);
     event_config_free(config);
@@ -86,9 +90,7 @@ struct lift_loop *lift_loop_new(struct lift_error *err)
         lift_hint(err, "raise the limit of open files (ulimit -n)");
         return NULL;
     }
-    loop->turn = event_new(loop->base, -1, 0, on_turn, loop);
-    if (!loop->turn)
-        lift_no_memory();
+    loop->turn = lift_demand(event_new(loop->base, -1, 0, on_turn, loop));
     signal(SIGPIPE, SIG_IGN);
     return loop;
 }
@@ -130,7 +132,7 @@ void lift_loop_defer(struct lift_loop *loop, lift_fn *fn, void *payload)
     *item = (struct deferred){.fn = fn, .payload = payload};
     *loop->last = item;
     loop->last = &item->next;
-    event_add(loop->turn, &AT_ONCE);
+    lift_loop__arm(loop->turn, &AT_ONCE);
 }
 
 uint64_t lift_loop_now_ms(const struct lift_loop *loop)
@@ -191,7 +193,7 @@ static void on_idle(evutil_socket_t fd, short what, void *payload)
     (void)fd, (void)what;
     struct lift_loop *loop = payload;
     uint64_t now_ms = lift_loop_now_ms(loop), next_ms = UINT64_MAX;
-    event_add(loop->idle, loop->outside > 0 ? &A_WHILE : &A_MOMENT);
+    lift_loop__arm(loop->idle, loop->outside > 0 ? &A_WHILE : &A_MOMENT);
     if (loop->outside > 0 || loop->first || !is_quiet(loop))
         return;
     now_ms = lift_loop_now_ms(loop);
@@ -212,10 +214,9 @@ void lift_loop_skip_waits(struct lift_loop *loop, bool on)
         event_free(loop->idle);
         loop->idle = NULL;
     } else if (!loop->idle && on) {
-        loop->idle = event_new(loop->base, -1, 0, on_idle, loop);
-        if (!loop->idle || event_priority_set(loop->idle, LAST) < 0 ||
-            event_add(loop->idle, &A_MOMENT) < 0)
-            lift_no_memory();
+        loop->idle = lift_demand(event_new(loop->base, -1, 0, on_idle, loop));
+        event_priority_set(loop->idle, LAST);
+        lift_loop__arm(loop->idle, &A_MOMENT);
     }
 }
 
@@ -228,9 +229,7 @@ struct evdns_base *lift_loop_dns(struct lift_loop *loop)
 {
     if (loop->dns)
         return loop->dns;
-    loop->dns = evdns_base_new(loop->base, EVDNS_BASE_DISABLE_WHEN_INACTIVE);
-    if (!loop->dns)
-        lift_no_memory();
+    loop->dns = lift_demand(evdns_base_new(loop->base, EVDNS_BASE_DISABLE_WHEN_INACTIVE));
     /* The result is not looked at: without the file evdns asks 127.0.0.1, as the C library does. */
     evdns_base_resolv_conf_parse(loop->dns, DNS_OPTIONS_ALL, "/etc/resolv.conf");
     return loop->dns;

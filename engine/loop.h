@@ -46,7 +46,11 @@ void lift_loop__unset(struct lift_loop__alarm *alarm);
  * one, time is not skipped. */
 void lift_loop__outside(struct lift_loop *loop, int change);
 
-/* For the files of this folder that wrap libevent. */
+/* For the files of this folder that wrap libevent: an event that was not made, or cannot be added,
+ * means that memory is out. */
+struct event;
+struct timeval;
+void lift_loop__arm(struct event *event, const struct timeval *within);
 struct event_base *lift_loop_base(struct lift_loop *loop);
 struct evdns_base *
 lift_loop_dns(struct lift_loop *loop); /* made at first use, from resolv.conf and hosts */

@@ -245,8 +245,7 @@ static void open_stream(struct lift_process *process, int number, int *fd, struc
     *fd = -1;
     stream->event = event_new(lift_loop_base(process->loop), stream->fd, EV_READ | EV_PERSIST,
                               on_readable, stream);
-    if (!stream->event || event_add(stream->event, NULL) < 0)
-        lift_no_memory();
+    lift_loop__arm(stream->event, NULL);
 }
 
 static bool launch(struct lift_process *process, const struct lift_process_spec *spec,

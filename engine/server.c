@@ -188,7 +188,7 @@ static void on_request(struct evhttp_request *req, void *payload)
         return;
     }
     evhttp_connection_set_closecb(connection, on_close, request);
-    request->later = evtimer_new(lift_loop_base(server->loop), hand_over, request);
+    request->later = lift_demand(evtimer_new(lift_loop_base(server->loop), hand_over, request));
     event_active(request->later, EV_TIMEOUT, 0);
 }
 
@@ -276,7 +276,7 @@ static void on_drop_due(void *payload)
     lift_timer_free(drip->timer);
     drip->timer = NULL;
     if (req && drip->sent < drip->body.length) {
-        struct evbuffer *drop = evbuffer_new();
+        struct evbuffer *drop = lift_demand(evbuffer_new());
         evbuffer_add(drop, drip->body.data + drip->sent++, 1);
         evhttp_send_reply_chunk(req, drop);
         evbuffer_free(drop);
@@ -340,7 +340,7 @@ static bool set_tls(struct lift_server *server, const struct lift_server_spec *s
 {
     if (!spec->cert_pem)
         return true;
-    server->tls = SSL_CTX_new(TLS_server_method());
+    server->tls = lift_demand(SSL_CTX_new(TLS_server_method()));
     SSL_CTX_set_min_proto_version(server->tls, TLS1_2_VERSION);
     /* Clients close as they like; the length of a request is always known. */
     SSL_CTX_set_options(server->tls, SSL_OP_IGNORE_UNEXPECTED_EOF);

@@ -23,8 +23,7 @@ struct lift_signal *lift_signal_new(struct lift_loop *loop, int number, lift_fn 
     *signal = (struct lift_signal){.loop = loop, .fn = fn, .payload = payload};
     signal->event =
         event_new(lift_loop_base(loop), number, EV_SIGNAL | EV_PERSIST, on_event, signal);
-    if (!signal->event || event_add(signal->event, NULL) < 0)
-        lift_no_memory(); /* the numbers are ours, so nothing else can be wrong */
+    lift_loop__arm(signal->event, NULL); /* the numbers are ours, so nothing else can be wrong */
     lift_loop_hold(loop, 1);
     return signal;
 }

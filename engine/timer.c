@@ -31,8 +31,7 @@ struct lift_timer *lift_timer_new(struct lift_loop *loop, uint64_t ms, lift_fn *
     timer->alarm.due_ms = lift_loop_now_ms(loop) + ms;
     struct timeval within = {.tv_sec = (time_t)(ms / 1000),
                              .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
-    if (!timer->alarm.event || event_add(timer->alarm.event, &within) < 0)
-        lift_no_memory();
+    lift_loop__arm(timer->alarm.event, &within);
     lift_loop__set(loop, &timer->alarm);
     timer->set = true;
     lift_loop_hold(loop, 1);

@@ -36,7 +36,7 @@ static int no_passphrase(char *buf, int size, int writing, void *payload)
 
 static BIO *bio_of(const char *text)
 {
-    return BIO_new_mem_buf(text ? text : "", -1);
+    return lift_demand(BIO_new_mem_buf(text ? text : "", -1));
 }
 
 static X509 *read_certificate(const char *pem)
@@ -70,7 +70,7 @@ static void sha256_text(const X509 *cert, char out[96])
 
 static void subject_text(const X509 *cert, char *out, size_t size)
 {
-    BIO *bio = BIO_new(BIO_s_mem());
+    BIO *bio = lift_demand(BIO_new(BIO_s_mem()));
     char *text = NULL;
     X509_NAME_print_ex(bio, X509_get_subject_name(cert), 0,
                        XN_FLAG_RFC2253 & ~ASN1_STRFLGS_ESC_MSB);

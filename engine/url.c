@@ -6,11 +6,18 @@
 
 #include <curl/curl.h>
 
+static CURLUcode checked(CURLUcode rc)
+{
+    if (rc == CURLUE_OUT_OF_MEMORY)
+        lift_no_memory();
+    return rc;
+}
+
 /* curl_url_get() with our memory; "" when the part is missing. */
 static char *part_of(CURLU *url, CURLUPart what)
 {
     char *part = NULL;
-    curl_url_get(url, what, &part, what == CURLUPART_PORT ? CURLU_DEFAULT_PORT : 0);
+    checked(curl_url_get(url, what, &part, what == CURLUPART_PORT ? CURLU_DEFAULT_PORT : 0));
     char *copy = lift_strdup(part ? part : "");
     curl_free(part);
     return copy;
@@ -33,8 +40,8 @@ static bool has_authority(const char *text, const char *scheme)
 
 bool lift_url_parse(const char *text, struct lift_url *out, struct lift_error *err)
 {
-    CURLU *url = curl_url();
-    CURLUcode rc = curl_url_set(url, CURLUPART_URL, text ? text : "", CURLU_DISALLOW_USER);
+    CURLU *url = lift_demand(curl_url());
+    CURLUcode rc = checked(curl_url_set(url, CURLUPART_URL, text ? text : "", CURLU_DISALLOW_USER));
     char *scheme = part_of(url, CURLUPART_SCHEME), *port = part_of(url, CURLUPART_PORT);
     bool ok = false;
     out->host = part_of(url, CURLUPART_HOST);

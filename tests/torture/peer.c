@@ -1,9 +1,12 @@
 #include "tests/torture/peer.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "engine/tls.h"
 
 #define SOAP(body)                                                                                 \
     "<s:Envelope xmlns:s='http://schemas.xmlsoap.org/soap/envelope/' "                             \
@@ -67,30 +70,47 @@ static void on_request(void *payload, struct lift_request *request)
     lift_request_reply(request, answer->status, headers, answer->body, strlen(answer->body));
 }
 
-static void write_kubeconfig(struct peer *peer)
+static void write_file(char *path, const char *fmt, ...)
 {
-    strcpy(peer->kubeconfig, "/tmp/lunalift-torture-XXXXXX");
-    int fd = mkstemp(peer->kubeconfig);
-    FILE *file = fd >= 0 ? fdopen(fd, "w") : NULL;
-    if (!file)
+    va_list args;
+    va_start(args, fmt);
+    strcpy(path, "/tmp/lunalift-torture-XXXXXX");
+    int fd = mkstemp(path);
+    if (fd < 0 || vdprintf(fd, fmt, args) < 0)
         abort();
-    fprintf(
-        file,
-        "{current-context: a, contexts: [{name: a, context: {cluster: c, user: u}}], clusters: "
-        "[{name: c, cluster: {server: 'http://127.0.0.1:%u'}}], users: [{name: u, user: {token: "
-        "t0ken}}]}\n",
-        lift_server_port(peer->server));
-    fclose(file);
+    close(fd);
+    va_end(args);
+}
+
+static void serve(struct peer *peer)
+{
+    static const char *const NAMES[] = {"IP:127.0.0.1", NULL};
+    struct lift_buf ca = {0}, ca_key = {0}, cert = {0}, key = {0};
+    struct lift_error err = {0};
+    struct lift_server_spec spec = {.host = "127.0.0.1", .on_request = on_request, .payload = peer};
+    peer->server = lift_server_new(peer->loop, &spec, &err);
+    if (!lift_tls_make_ca("Torture CA", 1, &ca, &ca_key, &err) ||
+        !lift_tls_make_leaf("torture", NAMES, 1, ca.data, ca_key.data, &cert, &key, &err))
+        abort();
+    spec.cert_pem = cert.data, spec.key_pem = key.data;
+    peer->tls_server = lift_server_new(peer->loop, &spec, &err);
+    if (!peer->server || !peer->tls_server)
+        abort();
+    write_file(peer->ca_file, "%s", ca.data);
+    lift_buf_free(&ca), lift_buf_wipe(&ca_key), lift_buf_free(&cert), lift_buf_wipe(&key);
 }
 
 void peer_open(struct peer *peer, struct lift_loop *loop)
 {
-    struct lift_error err = {0};
-    struct lift_server_spec spec = {.host = "127.0.0.1", .on_request = on_request, .payload = peer};
-    peer->server = lift_server_new(loop, &spec, &err);
-    if (!peer->server)
-        abort();
-    write_kubeconfig(peer);
+    *peer = (struct peer){.loop = loop};
+    serve(peer);
+    peer->tls_port = lift_server_port(peer->tls_server);
+    peer->port = lift_server_port(peer->server);
+    write_file(peer->kubeconfig,
+               "{current-context: a, contexts: [{name: a, context: {cluster: c, user: u}}], "
+               "clusters: [{name: c, cluster: {server: 'http://127.0.0.1:%u'}}], users: [{name: u, "
+               "user: {token: t0ken}}]}\n",
+               peer->port);
 }
 
 void peer_settle(struct peer *peer)
@@ -103,5 +123,15 @@ void peer_close(struct peer *peer)
 {
     peer_settle(peer);
     lift_server_free(peer->server);
+    lift_server_free(peer->tls_server);
+    peer_remove(peer);
+}
+
+void peer_remove(const struct peer *peer)
+{
+    char lock[80];
+    snprintf(lock, sizeof lock, "%s.journal.lock", peer->ca_file);
+    unlink(lock);
     unlink(peer->kubeconfig);
+    unlink(peer->ca_file);
 }

@@ -40,12 +40,12 @@ function M.tasks()
   assert(task.shield(5, function() return 1 end):join() == 1)
 end
 
-function M.http(port)
+function M.http(peer)
   local http <const> = require "lunalift.http"
   local secret <const> = require "lunalift.secret"
   local task <const> = require "lunalift.task"
   local client <const> = http.client {
-    base = "http://127.0.0.1:" .. port,
+    base = "http://127.0.0.1:" .. peer.port,
     username = "u",
     password = secret.new "password",
     headers = { ["X-A"] = "1" },
@@ -79,21 +79,21 @@ function M.isolate()
   inside:close()
 end
 
-function M.kube(_, path)
+function M.kube(peer)
   local kube <const> = require "lunalift.kube"
-  local api <const> = assert(kube.open { kubeconfig = path })
+  local api <const> = assert(kube.open { kubeconfig = peer.kubeconfig })
   assert(api:get("/api/v1/x").ok)
   assert(api:patch("/api/v1/x", { metadata = { labels = { a = "b" } } }).ok)
   local _, why <const> = api:get "/missing"
   assert(why.kind == "not_found")
 end
 
-function M.vsphere(port)
+function M.vsphere(peer)
   local clone <const> = require "lunalift.clone"
   local secret <const> = require "lunalift.secret"
   local vsphere <const> = require "lunalift.vsphere"
   local session <const> =
-    vsphere.open { host = "http://127.0.0.1:" .. port, username = "u", password = secret.new "password" }
+    vsphere.open { host = "http://127.0.0.1:" .. peer.port, username = "u", password = secret.new "password" }
   assert(session:login().rootFolder.id == "group-d1")
   assert(session:call("Read", "sessionManager", { { "a", { _type = "T", { "b", 1 } } } })[2] == "b")
   local _, why <const> = session:call("Refuse", "sessionManager")
@@ -103,6 +103,26 @@ function M.vsphere(port)
   local wrapper <const> = clone.over_esxcli(session, host)
   assert(wrapper:poll("t-1").exitCode == "0")
   session:logout()
+end
+
+function M.tls(peer)
+  local http <const> = require "lunalift.http"
+  local base <const> = "https://127.0.0.1:" .. peer.tls_port
+  local client <const> = http.client { base = base, tls = { ca_file = peer.ca_file } }
+  assert(client:get("/json").json.ok)
+  local _, why <const> = http.client({ base = base, tls = { thumbprint = ("00:"):rep(31) .. "00" } }):get "/json"
+  assert(why.kind == "config", why.message)
+end
+
+function M.journal(peer)
+  local journal <const> = require "lunalift.journal"
+  local path <const> = peer.ca_file .. ".journal"
+  local lock <close> = assert(journal.lock(path))
+  assert(journal.write(path, '{"format":1}'))
+  assert(journal.write(path, '{"format":2}'))
+  assert(journal.read(path) == '{"format":2}')
+  assert(journal.remove(path))
+  assert(journal.read(path) == nil and lock)
 end
 
 return M
