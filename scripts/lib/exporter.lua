@@ -8,6 +8,7 @@ local timer <const> = require "lunalift.timer"
 
 local M <const> = {}
 
+local BODY_MAX <const> = 1024 -- of a request, which has none
 local LOOK_EVERY_S <const> = 0.05
 local FLUSH_S <const> = 0.2 -- an answer that was given is on its way by then
 
@@ -60,7 +61,7 @@ function M.open(job, endpoint, path)
   if endpoint == "off" then return self end
   local hosts <const>, port <const> = parse(endpoint)
   local function on_request(request) return answer(self, path, request) end
-  local listening <const>, why <const> = listen(hosts, { port = port, on_request = on_request })
+  local listening <const>, why <const> = listen(hosts, { port = port, max_body = BODY_MAX, on_request = on_request })
   if not listening then job:warn("metrics are not served: %s", fail.text(why)) end
   if listening then log.info("metrics are served", { port = listening.port, path = path }) end
   self.server = listening

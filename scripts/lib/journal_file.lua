@@ -15,8 +15,9 @@ File.__index = File
 function M.open(path)
   local lock <const>, why <const> = files.lock(path)
   if not lock then
+    if why.kind ~= "busy" then error(fail.wrap(why, "no journal can be kept in %s", path)) end
     local failure <const> = fail.wrap(why, "another run works on this volume (journal %s)", path)
-    error(why.kind == "busy" and fail.hint(failure, "wait for it to end, or stop it") or failure)
+    error(fail.hint(failure, "wait for it to end, or stop it"))
   end
   return setmetatable({ path = path, where = "file " .. path, lock = lock }, File)
 end

@@ -15,6 +15,7 @@ describe("the journal's home", function()
       ["lunalift.journal"] = {
         make_folder = function(path) made[#made + 1] = path end,
         lock = function(path)
+          if path:find "^/read%-only/" then return nil, { kind = "config", message = "Read-only file system" } end
           if locked[path] then return nil, { kind = "busy", message = "process 12 has it" } end
           locked[path] = true
           return {
@@ -92,6 +93,12 @@ describe("the journal's home", function()
     assert.equal("another run works on this volume (journal /tmp/j.json)", why.message)
     assert.equal("process 12 has it", why.cause.message)
     assert.equal("wait for it to end, or stop it", why.hint)
+  end)
+
+  it("blames no other run where nothing can be written", function()
+    local why <const> = raised(where, "file:/read-only/j.json")
+    assert.equal("no journal can be kept in /read-only/j.json", why.message)
+    assert.equal("Read-only file system", why.cause.message)
   end)
 
   it("is free for the next run once it is closed", function()
