@@ -335,7 +335,6 @@ local function request_of(values)
     method = check_method(values),
     lease_namespace = values["host-lease-namespace"],
     lease_seconds = values["host-lease-duration"],
-    no_array_copy = { vvol = values["disable-vvol-method"], rdm = values["disable-rdm-method"] },
     journal = values.journal,
     kubeconfig = values.kubeconfig,
     verify = values.verify,
@@ -345,7 +344,7 @@ local function request_of(values)
     discover_within_s = values["discover-timeout"],
     stall_s = values["stall-timeout"],
     require_offload = values["require-offload"],
-    disabled = { rdm = env.get "DISABLE_RDM_METHOD" == "true", vvol = env.get "DISABLE_VVOL_METHOD" == "true" },
+    disabled = { rdm = values["disable-rdm-method"], vvol = values["disable-vvol-method"] },
   }
 end
 

@@ -71,7 +71,7 @@ local function by_array(job, found)
   local began_s <const> = earlier and earlier.began_s or timer.now()
   local copy <const> = earlier and earlier.copy or array_copies.start(job, array, found.way.source, found.lun)
   local last <const> = follow(job, array_copies.follow(job, array, copy), bytes, began_s)
-  job:note { naa = found.lun.naa, method = found.disk.kind }
+  job:note { naa = found.lun.naa }
   copied(job, true)
 
   job:step "prove it"
@@ -166,7 +166,7 @@ return function(job)
   local way <const> = offload.choose(job, array, disk)
   evidence.check_quiet(job, vm, disk, way)
   offload.insist(job, way.reason)
-  job:note { copied_by = way.by }
+  job:note { copied_by = way.by, method = way.by == "array" and disk.kind or nil }
   job:found(way.text)
 
   local copy <const> = way.by == "array" and by_array or by_host
