@@ -1,6 +1,7 @@
 --- A Kubernetes API server with the few kinds that a copy needs, and the manners of a real one. Nothing else runs in its
 --- cluster: no binder, no kubelet. What they would have done, the site puts in by hand.
 local codec <const> = require "lunalift.codec"
+local lease <const> = require "lab.kube.lease"
 local patch <const> = require "lab.kube.patch"
 local rest <const> = require "lab.kube.rest"
 local server <const> = require "lunalift.server"
@@ -45,16 +46,20 @@ local function core(name, kind, more)
   return resource
 end
 
-local NAMESPACES <const> = core("namespaces", "Namespace", { namespaced = false, short = { "ns" } })
+local NAMESPACES <const> = core("namespaces", "Namespace", { namespaced = false, phase = "Active", short = { "ns" } })
 local RESOURCES <const> = {
   NAMESPACES,
-  core("persistentvolumeclaims", "PersistentVolumeClaim", { status = true, returns_deleted = true, short = { "pvc" } }),
+  core(
+    "persistentvolumeclaims",
+    "PersistentVolumeClaim",
+    { status = true, phase = "Pending", returns_deleted = true, short = { "pvc" } }
+  ),
   core(
     "persistentvolumes",
     "PersistentVolume",
-    { status = true, returns_deleted = true, namespaced = false, short = { "pv" } }
+    { status = true, phase = "Pending", returns_deleted = true, namespaced = false, short = { "pv" } }
   ),
-  core("pods", "Pod", { status = true, returns_deleted = true, short = { "po" } }),
+  core("pods", "Pod", { status = true, phase = "Pending", returns_deleted = true, short = { "po" } }),
   core("secrets", "Secret"),
   core("events", "Event"),
   {
@@ -64,17 +69,39 @@ local RESOURCES <const> = {
     kind = "Lease",
     namespaced = true,
     conditional = true,
+    decode = lease.decode,
+    validate = lease.validate,
+  },
+  {
+    group = "authorization.k8s.io",
+    version = "v1",
+    name = "selfsubjectaccessreviews",
+    kind = "SelfSubjectAccessReview",
+    namespaced = false,
+    review = true,
   },
 }
 
 --- What the server makes of an object before it keeps it.
-local function prepare(resource, object)
-  if resource.kind ~= "Secret" or not object.stringData then return end
-  object.data = object.data or {}
-  for key, text in pairs(object.stringData) do
-    object.data[key] = codec.base64(text)
+local PREPARE <const> = {}
+
+function PREPARE.Secret(secret)
+  if not secret.stringData then return end
+  secret.data = secret.data or {}
+  for key, text in pairs(secret.stringData) do
+    secret.data[key] = codec.base64(text)
   end
-  object.stringData = nil
+  secret.stringData = nil
+end
+
+function PREPARE.PersistentVolumeClaim(claim)
+  local from <const> = claim.spec and claim.spec.dataSourceRef
+  if from and not from.namespace then claim.spec.dataSource = patch.copy(from) end
+end
+
+local function prepare(resource, object)
+  local fn <const> = PREPARE[resource.kind]
+  if fn then fn(object) end
 end
 
 ---@return kube.Resource?
@@ -87,8 +114,7 @@ end
 ---@return kube.Resource?
 function Kube:resource_of(api_version, kind)
   for _, resource in ipairs(self.resources) do
-    local own <const> = resource.group == "" and resource.version or resource.group .. "/" .. resource.version
-    if own == api_version and resource.kind == kind then return resource end
+    if status.group_version(resource) == api_version and resource.kind == kind then return resource end
   end
 end
 
@@ -103,7 +129,7 @@ function Kube:put(object)
   if resource.namespaced then
     new.metadata.namespace = new.metadata.namespace or "default"
     if not self:has_namespace(new.metadata.namespace) then
-      self.store:insert(NAMESPACES, { metadata = { name = new.metadata.namespace } })
+      self.store:insert(NAMESPACES, { metadata = { name = new.metadata.namespace }, status = { phase = "Active" } })
     end
   end
   prepare(resource, new)

@@ -346,7 +346,11 @@ local function claim(name, namespace, uid, size, volume)
       resources = { requests = { storage = tostring(size) } },
       volumeName = volume,
     },
-    status = { phase = volume and "Bound" or "Pending" },
+    status = volume and {
+      phase = "Bound",
+      accessModes = json.array { "ReadWriteMany" },
+      capacity = { storage = tostring(size) },
+    } or { phase = "Pending" },
   }
 end
 
@@ -371,6 +375,7 @@ local function add_claim(site, name, disk)
       accessModes = json.array { "ReadWriteMany" },
       volumeMode = "Block",
       storageClassName = "ontap-san",
+      persistentVolumeReclaimPolicy = "Delete",
       claimRef = { kind = "PersistentVolumeClaim", namespace = namespace, name = "prime-" .. uid },
       csi = {
         driver = "csi.trident.netapp.io",

@@ -74,16 +74,20 @@ end
 
 local function is_object(value) return type(value) == "table" and value[1] == nil end
 
---- Items of `old` that no item of `new` replaces, then `new`.
+--- What is new, then what there was, in its order, but as `new` has it.
 local function united(old, new, key_of)
-  local names <const>, all <const> = {}, {}
+  local changed <const>, kept <const>, all <const> = {}, {}, {}
   for _, item in ipairs(new) do
-    names[key_of(item)] = true
+    changed[key_of(item)] = item
   end
-  for _, item in ipairs(old or {}) do
-    if not names[key_of(item)] then all[#all + 1] = item end
+  for i, item in ipairs(old or {}) do
+    kept[i] = changed[key_of(item)] or item
+    changed[key_of(item)] = nil
   end
-  return table.move(new, 1, #new, #all + 1, all)
+  for _, item in ipairs(new) do
+    if changed[key_of(item)] then all[#all + 1] = item end
+  end
+  return table.move(kept, 1, #kept, #all + 1, all)
 end
 
 local function itself(item) return item end

@@ -1,10 +1,13 @@
 --- The API server's paths and verbs: who may, what is named, what comes back.
+local access <const> = require "lab.kube.access"
 local codec <const> = require "lunalift.codec"
+local discovery <const> = require "lab.kube.discovery"
 local json <const> = require "lunalift.json"
 local patch <const> = require "lab.kube.patch"
 local selector <const> = require "lab.kube.selector"
 local status <const> = require "lab.kube.status"
 local store <const> = require "lab.kube.store"
+local tables <const> = require "lab.kube.table"
 
 ---@class kube.rest
 local M <const> = {}
@@ -20,65 +23,6 @@ local M <const> = {}
 ---@field body string
 ---@field account kube.Token
 
-local VERSION <const> = { major = "1", minor = "30", gitVersion = "v1.30.4", platform = "linux/amd64" }
-
-local function group_version(resource)
-  return resource.group == "" and resource.version or resource.group .. "/" .. resource.version
-end
-
--- Who may
-
-local function account_of(self, request)
-  local token <const> = (request.headers.authorization or ""):match "^[Bb]earer%s+(%S+)$"
-  return token and self.tokens[token] or status.refuse(401, "Unauthorized", "Unauthorized")
-end
-
-local function holds(list, item)
-  for _, candidate in ipairs(list) do
-    if candidate == "*" or candidate == item then return true end
-  end
-  return false
-end
-
-local function allowed(account, verb, call, resource_name)
-  if not account.rules then return true end
-  for _, rule in ipairs(account.rules) do
-    if
-      holds(rule.verbs, verb)
-      and holds(rule.groups, call.resource.group)
-      and holds(rule.resources, resource_name)
-      and (not rule.namespaces or (call.namespace and holds(rule.namespaces, call.namespace)))
-      and (not rule.names or (call.name and holds(rule.names, call.name)))
-    then
-      return true
-    end
-  end
-  return false
-end
-
-local function authorize(call, verb)
-  local name <const> = call.resource.name .. (call.subresource and "/" .. call.subresource or "")
-  if allowed(call.account, verb, call, name) then return end
-  local where <const> = call.namespace and ('in the namespace "%s"'):format(call.namespace) or "at the cluster scope"
-  local text <const> = 'User "%s" cannot %s resource "%s" in API group "%s" %s'
-  status.forbidden(call.resource, call.name, text:format(call.account.user, verb, name, call.resource.group, where))
-end
-
---- OpenShift checks it: an owner can only be blocked by those who may set finalizers on it.
-local function check_owners(self, call, object)
-  for _, owner in ipairs(object.metadata.ownerReferences or {}) do
-    local owned <const> = self:resource_of(owner.apiVersion, owner.kind)
-    local place <const> = { resource = owned, namespace = call.namespace, name = owner.name }
-    if
-      owner.blockOwnerDeletion and not (owned and allowed(call.account, "update", place, owned.name .. "/finalizers"))
-    then
-      local text <const> =
-        "cannot set blockOwnerDeletion if an ownerReference refers to a resource you can't set finalizers on: , <nil>"
-      status.forbidden(call.resource, object.metadata.name, text)
-    end
-  end
-end
-
 -- What is sent
 
 local function decode_object(self, call)
@@ -86,7 +30,7 @@ local function decode_object(self, call)
   if type(object) ~= "table" or object.kind == nil then
     status.bad "Object 'Kind' is missing: the body of the request is not an object of the API"
   end
-  if object.kind ~= call.resource.kind or object.apiVersion ~= group_version(call.resource) then
+  if object.kind ~= call.resource.kind or object.apiVersion ~= status.group_version(call.resource) then
     local text <const> = "%s in version %q cannot be handled as a %s"
     status.bad(text:format(object.kind, tostring(object.apiVersion), call.resource.kind))
   end
@@ -96,6 +40,7 @@ local function decode_object(self, call)
     status.bad "the namespace of the provided object does not match the namespace sent on the request"
   end
   meta.namespace, meta.managedFields = call.namespace, nil
+  if call.resource.decode then call.resource.decode(object, call.args.fieldValidation == "Strict") end
   self.prepare(call.resource, object)
   return object
 end
@@ -105,8 +50,9 @@ local function check_name(resource, meta)
   if not meta.name then
     status.invalid(resource, "", "metadata.name", "Required value: name or generateName is required")
   elseif #meta.name > 253 or not meta.name:find "^[a-z0-9][-a-z0-9.]*$" or meta.name:find "[-.]$" then
-    local text <const> =
-      "Invalid value: %q: a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.'"
+    local text <const> = "Invalid value: %q: a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, "
+      .. "'-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is "
+      .. [['[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')]]
     status.invalid(resource, meta.name, "metadata.name", text:format(meta.name))
   end
 end
@@ -119,14 +65,16 @@ local Verb <const> = {}
 
 function Verb.get(self, call)
   local object <const> = self.store:get(call.resource, call.namespace, call.name)
-  return status.answer(200, object or status.not_found(call.resource, call.name))
+    or status.not_found(call.resource, call.name)
+  local is_row <const> = tables.are_wanted(call.headers.accept)
+  return status.answer(200, is_row and tables.of(call.resource, { object }, {}) or object)
 end
 
 local function selected(self, call)
   local found <const> = {}
   for _, object in ipairs(self.store:list(call.resource, call.namespace)) do
     local suits <const>, unknown <const> = selector.fields(object, call.args.fieldSelector, call.resource.name)
-    if unknown then status.bad("field label not supported: " .. unknown) end
+    if unknown then status.bad(selector.refusal(call.resource, unknown)) end
     if suits and selector.labels(object, call.args.labelSelector) then found[#found + 1] = object end
   end
   return found
@@ -153,18 +101,22 @@ end
 function Verb.list(self, call)
   if call.args.watch == "true" or call.args.watch == "1" then status.bad "the lab does not serve watches" end
   local meta <const> = { resourceVersion = tostring(self.store.version) }
+  local items <const> = page(call, selected(self, call), meta)
+  if tables.are_wanted(call.headers.accept) then return status.answer(200, tables.of(call.resource, items, meta)) end
   return status.answer(200, {
     kind = call.resource.kind .. "List",
-    apiVersion = group_version(call.resource),
-    items = json.array(page(call, selected(self, call), meta)),
+    apiVersion = status.group_version(call.resource),
+    items = json.array(items),
     metadata = meta,
   })
 end
 
 function Verb.create(self, call)
   local object <const> = decode_object(self, call)
+  if call.resource.review then return status.answer(201, access.review(call.account, object)) end
   check_name(call.resource, object.metadata)
   local name <const> = object.metadata.name
+  if call.resource.validate then call.resource.validate(call.resource, object) end
   if object.metadata.resourceVersion then
     status.refuse(500, "InternalError", "resourceVersion should not be set on objects to be created")
   end
@@ -172,20 +124,26 @@ function Verb.create(self, call)
     status.not_found(self.namespaces, call.namespace)
   end
   if self.store:get(call.resource, call.namespace, name) then status.exists(call.resource, name) end
-  check_owners(self, call, object)
+  access.check_owners(self, call, object)
   local meta <const> = object.metadata
   meta.uid, meta.creationTimestamp, meta.deletionTimestamp, meta.deletionGracePeriodSeconds = nil, nil, nil, nil
-  if call.resource.status then object.status = { phase = "Pending" } end
+  if call.resource.phase then object.status = { phase = call.resource.phase } end
   return status.answer(201, is_dry(call) and object or self.store:insert(call.resource, object))
+end
+
+local function replaced(self, call, object)
+  if object.metadata.name ~= call.name then
+    local text <const> = "the name of the object (%s) does not match the name on the URL (%s)"
+    status.bad(text:format(tostring(object.metadata.name), call.name))
+  end
+  if call.resource.validate then call.resource.validate(call.resource, object) end
+  access.check_owners(self, call, object)
+  return self.store:update(call.resource, object, call.subresource, is_dry(call))
 end
 
 function Verb.update(self, call)
   local object <const> = decode_object(self, call)
   local meta <const> = object.metadata
-  if meta.name ~= call.name then
-    local text <const> = "the name of the object (%s) does not match the name on the URL (%s)"
-    status.bad(text:format(tostring(meta.name), call.name))
-  end
   if call.resource.conditional and not meta.resourceVersion then
     status.invalid(
       call.resource,
@@ -194,8 +152,7 @@ function Verb.update(self, call)
       "Invalid value: 0x0: must be specified for an update"
     )
   end
-  check_owners(self, call, object)
-  return status.answer(200, self.store:update(call.resource, object, call.subresource, is_dry(call)))
+  return status.answer(200, replaced(self, call, object))
 end
 
 function Verb.patch(self, call)
@@ -214,10 +171,12 @@ function Verb.patch(self, call)
   if not object then
     status.refuse(422, "Invalid", "the server rejected our request due to an error in our request", {})
   end
-  if object.metadata.name ~= call.name then status.bad "the name of the object may not be changed" end
+  if object.metadata.uid ~= old.metadata.uid then
+    local text <const> = ("Invalid value: %q: field is immutable"):format(tostring(object.metadata.uid))
+    status.invalid(call.resource, call.name, "metadata.uid", text)
+  end
   self.prepare(call.resource, object)
-  check_owners(self, call, object)
-  return status.answer(200, self.store:update(call.resource, object, call.subresource, is_dry(call)))
+  return status.answer(200, replaced(self, call, object))
 end
 
 local function check_preconditions(call, object, wanted)
@@ -290,50 +249,6 @@ local function call_of(self, request)
   }
 end
 
--- Discovery
-
-local ALL_VERBS <const> = { "create", "delete", "get", "list", "patch", "update" }
-
-local function resource_list(self, group, version)
-  local found <const> = {}
-  for _, resource in ipairs(self.resources) do
-    if resource.group == group and resource.version == version then
-      found[#found + 1] = {
-        name = resource.name,
-        singularName = resource.kind:lower(),
-        shortNames = resource.short,
-        namespaced = resource.namespaced,
-        kind = resource.kind,
-        verbs = ALL_VERBS,
-      }
-    end
-  end
-  if #found == 0 then missing() end
-  local name <const> = group == "" and version or group .. "/" .. version
-  return { kind = "APIResourceList", apiVersion = "v1", groupVersion = name, resources = found }
-end
-
-local function groups(self)
-  local seen <const>, list <const> = { [""] = true }, {}
-  for _, resource in ipairs(self.resources) do
-    if not seen[resource.group] then
-      seen[resource.group] = true
-      local version <const> = { groupVersion = group_version(resource), version = resource.version }
-      list[#list + 1] = { name = resource.group, versions = { version }, preferredVersion = version }
-    end
-  end
-  return { kind = "APIGroupList", apiVersion = "v1", groups = json.array(list) }
-end
-
-local function discovery(self, path)
-  if path == "/version" then return VERSION end
-  if path == "/api" then return { kind = "APIVersions", versions = { "v1" } } end
-  if path == "/apis" then return groups(self) end
-  if path == "/api/v1" then return resource_list(self, "", "v1") end
-  local group <const>, version <const> = path:match "^/apis/([^/]+)/([^/]+)$"
-  if group then return resource_list(self, group, version) end
-end
-
 --- Answer one request of the wire.
 ---@param self lab.Kube
 ---@param request ServerRequest
@@ -341,11 +256,11 @@ end
 function M.handle(self, request)
   return status.guard(function()
     self.store:collect()
-    local account <const> = account_of(self, request)
+    local account <const> = access.account(self.tokens, request)
     if request.path == "/readyz" or request.path == "/healthz" or request.path == "/livez" then
       return { status = 200, body = "ok" }
     end
-    local page_found <const> = request.method == "GET" and discovery(self, request.path)
+    local page_found <const> = request.method == "GET" and discovery.document(self, request.path)
     if page_found then return status.answer(200, page_found) end
     local call <const> = call_of(self, request)
     call.account = account
@@ -353,7 +268,7 @@ function M.handle(self, request)
     if not verb or (verb == "create" and call.resource.namespaced and not call.namespace) then
       status.refuse(405, "MethodNotAllowed", "the server does not allow this method on the requested resource", {})
     end
-    authorize(call, verb)
+    access.check(call, verb)
     return Verb[verb](self, call)
   end)
 end

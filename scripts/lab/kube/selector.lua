@@ -80,4 +80,13 @@ function M.fields(object, selector, resource)
   return true
 end
 
+--- What the server says of such a field.
+---@param resource kube.Resource
+---@param field string
+---@return string
+function M.refusal(resource, field)
+  if resource.group == "" then return "field label not supported: " .. field end
+  return ('"%s" is not a known field selector: only "metadata.name", "metadata.namespace"'):format(field)
+end
+
 return M

@@ -14,6 +14,17 @@ local M <const> = {}
 ---@field status? boolean has a status subresource
 ---@field returns_deleted? boolean DELETE answers with the object, not with a Status
 ---@field conditional? boolean PUT wants a resourceVersion
+---@field phase? string in the status of a new one
+---@field review? boolean is answered, not stored
+---@field decode? fun(object: table, is_strict: boolean)
+---@field validate? fun(resource: kube.Resource, object: table)
+
+--- "v1", or "coordination.k8s.io/v1".
+---@param resource kube.Resource
+---@return string
+function M.group_version(resource)
+  return resource.group == "" and resource.version or resource.group .. "/" .. resource.version
+end
 
 ---@param status integer
 ---@param value table

@@ -68,7 +68,7 @@ function Store:insert(resource, object)
   local old <const> = entry_of(self, resource, meta.namespace, meta.name)
   meta.uid = meta.uid or (old and old.object.metadata.uid) or codec.uuid()
   meta.creationTimestamp = meta.creationTimestamp or (old and old.object.metadata.creationTimestamp) or now()
-  object.apiVersion = resource.group == "" and resource.version or resource.group .. "/" .. resource.version
+  object.apiVersion = status.group_version(resource)
   object.kind = resource.kind
   tidy(meta)
   bump(self, object)

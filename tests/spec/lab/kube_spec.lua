@@ -216,7 +216,7 @@ describe("the simulated API server", function()
       make("l", { finalizers = { "a.io/a" } })
       local path <const> = LEASES .. "/l"
       local answer = ask("PATCH", path, { metadata = { finalizers = { "b.io/b" } } }, { type = STRATEGIC })
-      assert.same({ "a.io/a", "b.io/b" }, answer.metadata.finalizers)
+      assert.same({ "b.io/b", "a.io/a" }, answer.metadata.finalizers)
       answer = ask(
         "PATCH",
         path,
