@@ -93,7 +93,8 @@ function Cluster:start_server()
     "--service-cluster-ip-range=10.0.0.0/24",
     "--service-account-issuer=" .. ISSUER,
     "--service-account-key-file=sa.pub",
-    "--service-account-signing-key-file=sa.key"
+    "--service-account-signing-key-file=sa.key",
+    self.is_bare and "--disable-admission-plugins=StorageObjectInUseProtection"
   )
   local ready <const>, why <const> = pcall(lab_site.wait_until, READY_WITHIN_S, function() return is_ready(self) end)
   if not ready then error(why .. ": " .. select(2, self.server:output()):sub(-2000)) end
@@ -129,19 +130,25 @@ end
 
 -- ---- who may ----
 
+---@param path string
+---@param options { server: string, ca_file: string, token: string }
+function M.write_kubeconfig(path, options)
+  local text <const> = simulated.kubeconfig {
+    server = options.server,
+    ca_pem = fs.read(options.ca_file),
+    token = options.token,
+    namespace = M.NAMESPACE,
+  }
+  assert(fs.write(path, text))
+  return path
+end
+
 ---@param name string
 ---@param token string
 ---@return string path
 function Cluster:write_kubeconfig(name, token)
   local path <const> = ("%s/%s.kubeconfig"):format(self.dir, name)
-  local text <const> = simulated.kubeconfig {
-    server = self.url,
-    ca_pem = fs.read(self.ca_file),
-    token = token,
-    namespace = M.NAMESPACE,
-  }
-  assert(fs.write(path, text))
-  return path
+  return M.write_kubeconfig(path, { server = self.url, ca_file = self.ca_file, token = token })
 end
 
 --- One whose token is read from a file, as that of a pod is.
@@ -371,10 +378,12 @@ function M.kubectl(kubeconfig, words, input)
   return assert(process.run { argv = argv, input = input, env = { HOME = home, PATH = os.getenv "PATH" } })
 end
 
+---@param options? { is_bare: boolean? } is_bare: the API server alone, whose objects nobody else touches
 ---@return support.Cluster
-function M.start()
+function M.start(options)
   local dir <const> = process.run({ argv = { "mktemp", "-d" } }).out:match "%S+"
   local self <const> = setmetatable({ dir = dir, ca_file = dir .. "/tls/apiserver.crt", port = free_port() }, Cluster)
+  self.is_bare = options and options.is_bare
   self.url = "https://127.0.0.1:" .. self.port
   local lines <const> = {
     ADMIN_TOKEN .. ',admin,1,"system:masters"',
@@ -387,7 +396,7 @@ function M.start()
   self:start_server()
   self.kubeconfig = self:write_kubeconfig("admin", ADMIN_TOKEN)
   self.admin = assert(kube.open { kubeconfig = self.kubeconfig })
-  start_controllers(self)
+  if not self.is_bare then start_controllers(self) end
   furnish(self)
   return self
 end
