@@ -92,6 +92,7 @@ describe("populate in a pod", function()
       GOVMOMI_INSECURE = "false",
       SSH_PRIVATE_KEY = "LS0tLS1CRUdJTg==",
       SSH_PUBLIC_KEY = "c3NoLXJzYSBBQUFB",
+      LUNALIFT_HTTP_ENDPOINT = "127.0.0.1:0", -- 8443 may be another's here
       LUNALIFT_METRICS_LINGER = "0",
     }
   end

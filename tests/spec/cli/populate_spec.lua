@@ -138,6 +138,30 @@ describe("lunalift populate", function()
     assert.same({ insecure = false, and_system = false }, conf.vcenter.tls)
   end)
 
+  it("serves metrics at 8443 in a pod, elsewhere where it is told to, and never of a dry run", function()
+    local served
+    package.loaded["lib.exporter"] = {
+      open = function(_, endpoint, path)
+        served = endpoint .. path
+        return {
+          finish = function(_, outcome, within_s) served = ("%s %d %g"):format(served, outcome.code, within_s) end,
+        }
+      end,
+    }
+    run()
+    assert.equal("off/metrics 0 10", served)
+    variables.KUBERNETES_SERVICE_HOST = "10.0.0.1"
+    run { ["metrics-linger"] = "0.5" }
+    assert.equal(":8443/metrics 0 0.5", served)
+    flow = function() fail.raise("failed", "no") end
+    run { ["http-endpoint"] = "off" }
+    assert.equal("off/metrics 1 10", served)
+    run({ ["http-endpoint"] = ":1" }, "--dry-run")
+    assert.equal("off/metrics 1 10", served)
+    run { kubeconfig = "/home/me/config" }
+    assert.equal("off/metrics 1 10", served)
+  end)
+
   it("reads the keys for ssh, and says that it cannot use them", function()
     local ssh <const> = { ["esxi-clone-method"] = "SSH" }
     assert.equal("the clone method ssh needs SSH_PRIVATE_KEY", refused(ssh))
