@@ -31,7 +31,8 @@ local function parse(endpoint)
 end
 
 local function listen(hosts, options)
-  local papers <const> = assert(certificate.leaf { cn = "lunalift", names = { "DNS:localhost" } })
+  local papers <const>, trouble <const> = certificate.leaf { cn = "lunalift", names = { "DNS:localhost" } }
+  if not papers then return nil, trouble end
   options.cert, options.key = papers.cert, papers.key
   local listening, why
   for _, host in ipairs(hosts) do

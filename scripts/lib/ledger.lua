@@ -20,6 +20,7 @@ local NOTE_WITHIN_S <const> = 60
 ---@field flow string
 ---@field task_id string of the clone, chosen before anything is started; that of an earlier run when it is adopted
 ---@field promises lib.Promise[] open ones, oldest first
+---@field undoing? Task what is being put back now
 ---@field journal? lib.Journal where they are kept; set once the volume is known
 ---@field subject? lib.Subject what the run is about
 ---@field achieved? table facts of what is done and proved
@@ -154,9 +155,15 @@ local function settle_one(self, job, promise)
   local known <const>, undo <const> = pcall(undo_of, promise.undo)
   if not known then return fail.of(undo), true end
   local within_s <const> = job:time_for(undo.within_s)
-  local child <const> = task.shield(within_s, keep_promise, job, promise, undo, within_s)
-  local _, why <const> = child:join()
+  self.undoing = task.shield(within_s, keep_promise, job, promise, undo, within_s)
+  local _, why <const> = self.undoing:join()
   return why, undo.barrier, undo.cosmetic
+end
+
+--- Give up what is being put back now: it stays promised.
+---@param reason string
+function Ledger:give_up(reason)
+  if self.undoing then self.undoing:cancel(reason) end
 end
 
 -- What the runner does with the journal once all that could be undone is.
