@@ -47,7 +47,7 @@ local function start_part(self, ...)
   return assert(process.start { argv = { "setpriv", "--pdeathsig", "KILL", PROGRAM, ... }, cwd = self.dir })
 end
 
-local function free_port()
+function M.free_port()
   local taken <const> = assert(server.listen { on_request = function() end })
   local port <const> = taken.port
   taken:close()
@@ -55,8 +55,8 @@ local function free_port()
 end
 
 local function start_etcd(self)
-  local clients <const> = "http://127.0.0.1:" .. free_port()
-  local peers <const> = "http://127.0.0.1:" .. free_port()
+  local clients <const> = "http://127.0.0.1:" .. M.free_port()
+  local peers <const> = "http://127.0.0.1:" .. M.free_port()
   self.etcd_url = clients
   self.etcd = start_part(
     self,
@@ -382,7 +382,7 @@ end
 ---@return support.Cluster
 function M.start(options)
   local dir <const> = process.run({ argv = { "mktemp", "-d" } }).out:match "%S+"
-  local self <const> = setmetatable({ dir = dir, ca_file = dir .. "/tls/apiserver.crt", port = free_port() }, Cluster)
+  local self <const> = setmetatable({ dir = dir, ca_file = dir .. "/tls/apiserver.crt", port = M.free_port() }, Cluster)
   self.is_bare = options and options.is_bare
   self.url = "https://127.0.0.1:" .. self.port
   local lines <const> = {
