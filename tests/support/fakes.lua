@@ -119,6 +119,10 @@ M.timer = {
   end,
   epoch = function() return 1767225600 + clock end,
   iso = function() return ("2026-01-01T00:00:%02d.%06dZ"):format(clock % 60, clock) end,
+  parse = function(text)
+    local second <const> = text:match "^2026%-01%-01T00:00:(%d%d)[.%d]*Z$" -- as iso has it
+    return second and 1767225600 + tonumber(second)
+  end,
   sleep = function() return true end,
 }
 

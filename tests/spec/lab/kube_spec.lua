@@ -113,6 +113,23 @@ describe("the simulated API server", function()
       assert.equal(403, select(2, ask("GET", "/apis/coordination.k8s.io/v1/namespaces/other/leases", nil, as)))
     end)
 
+    it("tells the caller what it may", function()
+      local function may(verb, place)
+        local review <const> = {
+          apiVersion = "authorization.k8s.io/v1",
+          kind = "SelfSubjectAccessReview",
+          spec = { resourceAttributes = { verb = verb, resource = "persistentvolumeclaims", namespace = place } },
+        }
+        local path <const> = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+        local answer <const>, code <const> = ask("POST", path, review, { token = "populator" })
+        assert.equal(201, code)
+        return answer.status.allowed
+      end
+      assert.is_true(may("get", "vms"))
+      assert.is_false(may("delete", "vms"))
+      assert.is_false(may("get", "other"))
+    end)
+
     it("refuses an owner that the caller may not block", function()
       local owner <const> =
         { apiVersion = "v1", kind = "PersistentVolumeClaim", name = "data", uid = cluster:get(PVC).metadata.uid }
@@ -169,6 +186,26 @@ describe("the simulated API server", function()
       assert.is_nil(rest.metadata.continue)
     end)
 
+    it("shows them as rows to who prefers tables", function()
+      make "l"
+      local answer <const> = fakes.json.decode(cluster:handle({
+        method = "GET",
+        path = LEASES,
+        query = "",
+        args = {},
+        headers = {
+          authorization = "Bearer admin",
+          accept = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json",
+        },
+        body = "",
+        peer = "127.0.0.1",
+      }).body)
+      assert.equal("Table", answer.kind)
+      assert.equal("Holder", answer.columnDefinitions[2].name)
+      assert.same({ "l", "me" }, { answer.rows[1].cells[1], answer.rows[1].cells[2] })
+      assert.equal("l", answer.rows[1].object.metadata.name)
+    end)
+
     it("tells what it serves", function()
       assert.equal("v1", ask("GET", "/api").versions[1])
       assert.equal("coordination.k8s.io", ask("GET", "/apis").groups[1].name)
@@ -186,6 +223,17 @@ describe("the simulated API server", function()
       assert.equal('namespaces "none" not found', nowhere.message)
       assert.equal(400, select(2, ask("POST", "/api/v1/namespaces/vms/secrets", lease "l")))
       assert.equal(422, select(2, ask("POST", LEASES, lease "Not_A_Name")))
+    end)
+
+    it("refuses what no lease may be, and drops in silence what it has not got", function()
+      local odd <const> = lease "l"
+      odd.spec.holderIdentiti = "me"
+      assert.equal(400, select(2, ask("POST", LEASES, odd, { args = { fieldValidation = "Strict" } })))
+      assert.is_nil(ask("POST", LEASES, odd).spec.holderIdentiti)
+      local short <const> = { spec = { leaseDurationSeconds = 0 } }
+      assert.equal(422, select(2, ask("PATCH", LEASES .. "/l", short, { type = MERGE })))
+      odd.spec.renewTime = "yesterday"
+      assert.equal(400, select(2, ask("PUT", LEASES .. "/l", odd)))
     end)
 
     it("refuses a stale version, and a lease without one", function()
