@@ -8,7 +8,7 @@ local timer <const> = require "lunalift.timer"
 local M <const> = {}
 
 ---@class lib.RestSession
----@field login fun(client: HttpClient): table<string, string|Secret>, any? ask for a session: the headers that later requests bear, and what
+---@field login fun(client: HttpClient): table<string, string|Secret>, any? ask for a session: headers that later requests bear, and what
 --- `logout` needs. Raises
 ---@field lost fun(why: Fail): boolean? the array has forgotten the session, and did nothing. A refused right is none of these
 ---@field logout? fun(client: HttpClient, key: any?)
