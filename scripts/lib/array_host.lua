@@ -3,6 +3,8 @@ local fail <const> = require "lib.fail"
 
 local M <const> = {}
 
+local OPTION_FIELDS <const> = { "type", "default", "choices", "help", "env", "required" }
+
 local array
 
 --- The vendor's metadata.
@@ -11,8 +13,10 @@ function M.describe(vendor)
   local script <const> = require("vendors." .. vendor)
   local options <const> = {}
   for name, option in pairs(script.options or {}) do
-    options[name] =
-      { type = option.type, default = option.default, help = option.help, env = option.env, required = option.required }
+    options[name] = {}
+    for _, field in ipairs(OPTION_FIELDS) do
+      options[name][field] = option[field]
+    end
   end
   return {
     api = script.api,

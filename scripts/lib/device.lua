@@ -3,15 +3,15 @@ local fail <const> = require "lib.fail"
 
 local M <const> = {}
 
---- The identifier in `naa.<hex>` or `vml.<hex>` (of a volume with an NAA of 16 bytes), lower case.
+--- The identifier in `naa.<hex>`, `eui.<hex>` or `vml.<hex>` (of a volume with an identifier of 16 bytes), lower case.
 ---@param name string
 ---@return string hex
 function M.identifier(name)
   local lower <const> = name:lower()
   local vml <const> = lower:match "^vml%.(.*)$"
-  local hex <const> = vml and (#vml >= 42 and vml:sub(11, 42) or "") or lower:gsub("^naa%.", "")
+  local hex <const> = vml and (#vml >= 42 and vml:sub(11, 42) or "") or lower:gsub("^naa%.", ""):gsub("^eui%.", "")
   if hex == "" or hex:find "%X" then
-    fail.raise("config", '"%s" is no device name: naa. or vml. and hex digits', name)
+    fail.raise("config", '"%s" is no device name: naa., eui. or vml. and hex digits', name)
   end
   return hex
 end
