@@ -1,6 +1,7 @@
 --- Fill a PersistentVolume from a virtual disk: the host asks, the array moves the data. A disk that is a volume itself (RDM, vVol) the
 --- array copies alone, where it can.
 local array_copies <const> = require "lib.array_copies"
+local array_maps <const> = require "lib.array_maps"
 local evidence <const> = require "lib.evidence"
 local offload <const> = require "lib.offload"
 local recovery <const> = require "lib.recovery"
@@ -103,17 +104,24 @@ local function by_host(job, found)
 
   if not earlier then
     job:step(("show the volume to %s"):format(host.name))
-    local peer <const>, made <const> = array:ensure_host(initiators, "xcopy-" .. host.id)
-    job:promise("host.drop_paths", { host = host.ref, adapters = adapters }, "dead paths on " .. host.name)
-    local mapped <const>, outcome <const> = array:map(found.lun, peer)
-    naa = mapped.naa
+    local shown <const> = array_maps.show(array, found.lun, {
+      name = host.peer_name,
+      initiators = initiators,
+      ports = host:ports(),
+      before_map = function()
+        job:promise("host.drop_paths", { host = host.ref, adapters = adapters }, "dead paths on " .. host.name)
+      end,
+    })
+    naa = shown.lun.naa
     evidence.check_apart(found.vm, naa)
-    job:found("%s (%s), mapping %s", peer.name, made and "made" or "found", outcome)
+    job:found(shown.text)
 
     job:step "let the host discover it"
-    job:promise("host.detach", { host = host.ref, naa = naa }, ("device %s is on at %s"):format(naa, host.name))
-    local device <const> = host:discover(mapped, { within_s = request.discover_within_s, adapters = adapters })
-    host:check_device(device, mapped, disk.capacity_bytes)
+    if shown.made then
+      job:promise("host.detach", { host = host.ref, naa = naa }, ("device %s is on at %s"):format(naa, host.name))
+    end
+    local device <const> = host:discover(shown.lun, { within_s = request.discover_within_s, adapters = adapters })
+    host:check_device(device, shown.lun, disk.capacity_bytes)
     job:found("%s is %s", naa, device.Status)
   end
 

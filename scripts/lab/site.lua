@@ -457,6 +457,7 @@ local function describe(site, leaves)
       username = given.vcenter.username,
       password = given.vcenter.password,
       thumbprint = leaves.vcenter.sha256,
+      uuid = site.vcenter.uuid,
     },
     hosts = json.array(hosts),
     vms = json.array(vms),

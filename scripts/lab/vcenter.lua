@@ -71,12 +71,12 @@ local function about(uuid)
   })
 end
 
-local function content(root)
+local function content(root, uuid)
   return vim.object("ServiceContent", {
     { "rootFolder", world.ref_of(root) },
     { "propertyCollector", vim.ref("PropertyCollector", "propertyCollector") },
     { "viewManager", vim.ref("ViewManager", "ViewManager") },
-    { "about", about(codec.uuid()) },
+    { "about", about(uuid) },
     { "setting", vim.ref("OptionManager", "VpxSettings") },
     { "userDirectory", vim.ref("UserDirectory", "UserDirectory") },
     { "sessionManager", vim.ref("SessionManager", "SessionManager") },
@@ -102,6 +102,7 @@ function M.new(options)
   local self <const> = setmetatable({
     tree = world.new(),
     sessions = sessions.new(options),
+    uuid = codec.uuid(),
     faults = options.faults,
     latency_s = options.latency_s or 0,
     page_max = options.page_max,
@@ -116,7 +117,7 @@ function M.new(options)
   for _, manager in ipairs(MANAGERS) do
     self.tree:add(manager[1], manager[2], {})
   end
-  self.content = content(self.tree.root)
+  self.content = content(self.tree.root, self.uuid)
   self.tree.objects.ServiceInstance.props.content = self.content
   self.tree.objects.TaskManager.props.recentTask = function() return self:recent_tasks() end
   return self

@@ -13,17 +13,18 @@ local MEMORY_BYTES <const> = 64 << 20
 ---@class lib.Lun
 ---@field id string
 ---@field name string
----@field naa? string as ESXi shows it; may be known only once mapped
+---@field naa? string as ESXi shows it, naa.… or eui.…; may be known only once mapped
 ---@field size_bytes integer
 ---@field serial? string
 ---@field number? integer LUN number, once mapped
 
 ---@class lib.ArrayHost
 ---@field id string
----@field name string by which find_host finds it again
----@field initiators? lib.Initiator[]
----@field ours? boolean found by our name, not because it owns the initiators
----@field made? boolean told by create_host: false when it was there before
+---@field name string by which hosts_of finds it again
+---@field ours? boolean it bears our name: only such a one is ever removed
+---@field ports? string[] all that it holds, as the array writes them; where it is ours
+---@field shared? boolean others than this ESXi host see what is mapped to it
+---@field made? boolean by this run, for certain
 
 ---@class lib.Array
 ---@field vendor table metadata
@@ -137,7 +138,10 @@ function Array:lun_of(pv)
   )
 end
 
-function Array:targets() return self:read "targets" end
+--- Its target ports that are up; none where it cannot tell.
+---@return { kind: string, id: string }[]
+function Array:targets() return self:offers "targets" and self:read "targets" or {} end
+
 function Array:maps_of(lun) return self:read("maps_of", lun) end
 function Array:luns_of(host) return self:read("luns_of", host) end
 
@@ -152,108 +156,26 @@ function Array:offers(name)
   return self.job:read("array." .. name, function() return self.inside:call("has", name) end)
 end
 
-function Array:find_host(initiators, name) return self:read("find_host", initiators, name) end
+--- The host objects through which these initiators see LUNs; none is {}.
+---@return lib.ArrayHost[]
+function Array:hosts_of(initiators, name) return self:read("hosts_of", initiators, name) end
 
---- The host object through which these initiators see LUNs: found, or promised and made.
----@param initiators lib.Initiator[]
----@param name string
----@return lib.ArrayHost
----@return boolean made
-function Array:ensure_host(initiators, name)
-  local function find() return self:find_host(initiators, name) end
-  local found <const> = find()
-  if found then return found, false end
-  local about <const> = ("host object %s on %s"):format(name, self.where)
-  local promise <const> = self.job:promise("array.remove_host", { name = name, initiators = initiators }, about)
-  local is_lost = false
-  local host <const> = self.job:effect("array.create_host", name, function()
-    local made <const>, why <const> = self:ask("create_host", name, initiators)
-    local other <const> = why and why.kind == "conflict" and find() -- made by another run meanwhile
-    if other then other.made = false end
-    return made or other or nil, why
-  end, {
-    standin = { id = "new", name = name },
-    look = function()
-      is_lost = true
-      return find()
-    end,
-  })
-  if host.made == false and not is_lost then -- only completed; if an answer was lost, it may be ours
-    self.job:withdraw(promise)
-    return host, false
-  end
-  if host.name ~= name then self.job:amend(promise, { name = host.name }) end -- arrays may shorten names
-  return host, true
-end
-
+--- Unless anything is mapped to it. One that is gone is removed, so that it may be said twice.
+---@return "removed"|"in use"
 function Array:remove_host(host)
   return self.job:effect("array.remove_host", host.name, function()
     local done <const>, why <const> = self:ask("remove_host", host)
     if why then return nil, why end
     return done or true
-  end, { standin = true, look = function() return not self:find_host(host.initiators or {}, host.name) or nil end })
+  end, { standin = true, look = function() end })
 end
 
 --- Does `host` see the LUN now?
 ---@return table? map as maps_of tells it
 function Array:map_to(lun, host)
   for _, map in ipairs(self:maps_of(lun)) do
-    if map.id == host.id or map.name == host.name then return map end
+    if map.id == host.id then return map end
   end
-end
-
-local function mapped_in_a_dry_run(lun)
-  if lun.naa then return lun end
-  return { id = lun.id, name = lun.name, size_bytes = lun.size_bytes, naa = "(known once mapped)" }
-end
-
-local function map_once(self, lun, host)
-  local target <const> = ("%s to %s"):format(lun.name, host.name)
-  local promise
-  if self.job.dry_run or not self:map_to(lun, host) then
-    promise = self.job:promise(
-      "array.unmap",
-      { lun = lun, host = host },
-      ("LUN %s is mapped to %s"):format(lun.name, host.name)
-    )
-  end
-  local is_lost = false
-  local outcome <const> = self.job:effect("array.map", target, function()
-    local outcome <const>, scope <const>, mapped <const> = self:ask("map", lun, host)
-    if not outcome then return nil, scope end
-    return { outcome = outcome, lun = mapped or lun }
-  end, {
-    standin = { outcome = "made", lun = mapped_in_a_dry_run(lun) },
-    -- mapping again is idempotent, and tells what a mapping makes known
-    look = function() is_lost = true end,
-  })
-  if not outcome.lun.naa then
-    fail.raise("failed", "%s does not tell which device LUN %s is, now that it is mapped", self.where, lun.name)
-  end
-  if promise and is_lost then return outcome.lun, "made" end -- the mapping that "exists" may be ours
-  if outcome.outcome == "existing" and promise then self.job:withdraw(promise) end
-  return outcome.lun, outcome.outcome
-end
-
--- The other end of the race: an empty host object is removed by whoever made it, when its run ends.
-local function host_anew(self, host, why)
-  local may_be_gone <const> = fail.is(why, "not_found") and host.initiators
-  if not may_be_gone or self:find_host(host.initiators, host.name) then error(why) end
-  return (self:ensure_host(host.initiators, host.name))
-end
-
---- Show the LUN to the host: promised first, unless the host sees it already; then nothing is ours to undo. If the host
---- object was removed meanwhile, it is made anew.
----@param lun lib.Lun
----@param host lib.ArrayHost
----@return lib.Lun lun with what mapping made known
----@return "made"|"existing" outcome
-function Array:map(lun, host)
-  local done <const>, mapped, outcome = pcall(map_once, self, lun, host)
-  if not done then
-    mapped, outcome = map_once(self, lun, host_anew(self, host, mapped))
-  end
-  return mapped, outcome
 end
 
 function Array:unmap(lun, host)
@@ -266,7 +188,7 @@ function Array:unmap(lun, host)
 end
 
 function Array:close()
-  self.inside:call("call", "close")
+  self:ask "close"
   self.inside:close()
 end
 

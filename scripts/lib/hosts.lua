@@ -21,7 +21,8 @@ local GONE <const> = { off = true, ["dead timeout"] = true, dead = true }
 
 ---@class lib.Host
 ---@field ref Moref
----@field id string "hostsystem-host-123": what upstream's names are made of
+---@field peer_name string of a host object of our own on arrays
+---@field upstream_name string of the one that upstream's populator makes
 ---@field name string
 local Host <const> = {}
 Host.__index = Host
@@ -49,7 +50,8 @@ function M.open(vcenter, ref)
     vcenter = vcenter,
     job = vcenter.job,
     ref = ref,
-    id = ("%s-%s"):format(ref.type:lower(), ref.id),
+    peer_name = ("xcopy-%s-%s"):format(ref.id, vcenter.mark),
+    upstream_name = ("xcopy-%s-%s"):format(ref.type:lower(), ref.id),
     name = props.name,
     state = props["runtime.connectionState"],
     in_maintenance = props["runtime.inMaintenanceMode"] == true,
@@ -88,6 +90,16 @@ local function read_adapter(hba)
     return { kind = "fc", id = id, adapter = hba.device }
   end
   return { kind = "other", id = hba.device, adapter = hba.device }
+end
+
+--- All its initiators, whatever they reach.
+---@return lib.Initiator[]
+function Host:ports()
+  local ports <const> = {}
+  for i, hba in ipairs(self.adapters) do
+    ports[i] = read_adapter(hba)
+  end
+  return ports
 end
 
 local function target_id(transport)

@@ -68,13 +68,12 @@ local function state_of(clones, source, device, task_id)
 end
 
 local function adoptable_clone(job, left, subject)
-  local stop <const>, detach <const> = promise_of(left.entries, "clone.stop"), promise_of(left.entries, "host.detach")
+  local stop <const> = promise_of(left.entries, "clone.stop")
   if not stop then return nil, "no clone was begun" end
   if not stop.args.task_id then return nil, "its clone's id was never learnt" end
-  local naa <const> = detach and detach.args.naa
-  if not naa or stop.args.device ~= DISKS .. naa or stop.args.host.id ~= subject.host then
-    return nil, "its promises do not fit together"
-  end
+  local naa <const> = stop.args.device:match("^" .. DISKS .. "(.+)$")
+  local fits <const> = naa and naa == (subject.naa or naa) and stop.args.host.id == subject.host
+  if not fits then return nil, "its promises do not fit together" end
   local host <const> = job.site:vcenter():host_again(stop.args.host)
   local state <const>, why_not <const> =
     state_of(host:wrapper(), job.request.vmdk.on_host, stop.args.device, stop.args.task_id)

@@ -4,6 +4,7 @@ local datastores <const> = require "lib.datastores"
 local descriptors <const> = require "lib.descriptors"
 local fail <const> = require "lib.fail"
 local form <const> = require "lib.journal_form"
+local initiator <const> = require "lib.initiator"
 local journal_lease <const> = require "lib.journal_lease"
 local timer <const> = require "lunalift.timer"
 
@@ -179,19 +180,30 @@ local function scan_peer(scan, view)
   })
 end
 
+local function scan_view(scan, view, is_named)
+  local array <const> = scan.array
+  for _, lun in ipairs(array:offers "luns_of" and array:luns_of(view.peer) or {}) do
+    if not scan.named[lun.id] then scan_map(scan, view, lun) end
+  end
+  if not is_named then scan_peer(scan, view) end
+end
+
+-- By the name that we give, and by upstream's. Of that name another vCenter may have a host, too: its ports tell.
 local function scan_array(scan, host, clones)
   local array <const> = scan.array
   local reached <const>, initiators <const> = pcall(host.initiators_reaching, host, array:targets())
-  local peer <const> = reached and array:find_host(initiators, "xcopy-" .. host.id)
-  if not peer or not peer.ours then return end
-  local view <const> = { host = host, clones = clones, peer = peer, adapters = {} }
+  if not reached then return end
+  local adapters <const>, ports <const> = {}, host:ports()
   for i, port in ipairs(initiators) do
-    view.adapters[i] = port.adapter
+    adapters[i] = port.adapter
   end
-  for _, lun in ipairs(array:offers "luns_of" and array:luns_of(peer) or {}) do
-    if not scan.named[lun.id] then scan_map(scan, view, lun) end
+  for _, name in ipairs { host.peer_name, host.upstream_name } do
+    for _, peer in ipairs(array:hosts_of(initiators, name)) do
+      local is_this_hosts <const> = peer.ours and #initiator.missing(peer.ports, ports) == 0
+      local view <const> = { host = host, clones = clones, peer = peer, adapters = adapters }
+      if is_this_hosts then scan_view(scan, view, scan.named[name]) end
+    end
   end
-  if not scan.named[peer.name] then scan_peer(scan, view) end
 end
 
 local function scan_off(scan, host, naa)

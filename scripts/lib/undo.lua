@@ -74,10 +74,10 @@ M["array.remove_host"] = {
   within_s = 240,
   run = function(job, args)
     local array <const> = job.site:array()
-    local host <const> = array:find_host(args.initiators, args.name)
-    local is_ours <const> = host and (host.ours or host.name == args.name)
-    if not is_ours then return end -- another that owns the initiators is left alone
-    if array:remove_host(host) ~= "in use" then said(job, "host object removed") end
+    for _, host in ipairs(array:hosts_of(args.initiators, args.name)) do
+      local outcome <const> = host.ours and array:remove_host(host) -- another that owns the initiators is left alone
+      if outcome == "removed" then said(job, "host object removed") end
+    end
   end,
 }
 

@@ -15,6 +15,7 @@ local list <const> = vsphere.list
 ---@class lib.Vcenter
 ---@field session Vsphere
 ---@field about table name, version, build of the server
+---@field mark string short and its own, since ids such as host-21 are in every vCenter
 local Vcenter <const> = {}
 Vcenter.__index = Vcenter
 
@@ -52,10 +53,15 @@ function M.open(job, conf)
     if not fail.is(content, "denied") then error(content) end
     error(fail.wrap(content, "%s does not let %s in", conf.host, conf.username))
   end
-  return setmetatable(
-    { job = job, session = session, about = content.about, content = content, where = conf.host, hosts = {} },
-    Vcenter
-  )
+  return setmetatable({
+    job = job,
+    session = session,
+    about = content.about,
+    mark = (content.about.instanceUuid or conf.host):gsub("%W", ""):sub(1, 8),
+    content = content,
+    where = conf.host,
+    hosts = {},
+  }, Vcenter)
 end
 
 function Vcenter:close()

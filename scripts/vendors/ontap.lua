@@ -18,8 +18,7 @@ local SERIAL_LENGTH <const> = 12
 local OS_TYPE <const> = "vmware"
 local JOB_WITHIN_S <const> = 120
 
-local GROUP_EXISTS <const>, GROUP_GONE <const>, IN_GROUP <const> = "5374023", "5374852", "5374035"
-local MAPPED <const>, SEEN_TWICE <const>, GROUP_ELSEWHERE <const> = "1254207", "1254193", "5374878"
+local MAPPED <const>, GROUP_ELSEWHERE <const> = "1254207", "5374878"
 
 local ASK_SVM <const> = "check ONTAP_SVM: LUN and igroup must be in that SVM, and the account must see them"
 local ASK_OS_TYPE <const> = "take the initiator out of the other igroup, or give that igroup the OS type vmware"
@@ -39,7 +38,6 @@ local MEANINGS <const> = {
   { 5373966, 5373966, "unsupported", "the SVM serves NVMe: use one that serves iSCSI or FC" },
   { 5373969, 5373993, "config", ASK_ID },
   { 5374023, 5374023, "conflict" },
-  { 5374035, 5374035, "conflict" },
   { 5374038, 5374039, "config", ASK_ID },
   { 5374053, 5374053, "busy", "a restore runs on this LUN: try again when it is over" },
   { 5374316, 5374316, "busy", "a LUN move runs: try again when it is over" },
@@ -292,98 +290,52 @@ local function igroup(self, name, protocol)
   error(fail.hint(why, "rename or delete it: one for %s and %s is made then", protocol, OS_TYPE))
 end
 
-local function missing_in(group, chosen)
-  return initiator.missing(chosen, list.map(group.initiators or {}, function(port) return port.name end))
+local function full_name(name, protocol) return name .. "-" .. protocol end
+
+local function host_from(group)
+  local ports <const> = list.map(group.initiators or {}, function(port) return port.name end)
+  return { id = group.uuid, name = group.name, protocol = group.protocol, ports = ports, ours = true }
 end
 
--- The name asked for, or the one that the igroup got: a host is found again by its own name.
-local function full_name(name, protocol)
-  local suffix <const> = "-" .. protocol
-  return name:sub(-#suffix) == suffix and name or name .. suffix
-end
-
-local function host_from(group, protocol, chosen)
-  return { id = group.uuid, name = group.name, protocol = protocol, initiators = chosen, ours = true }
-end
-
---- Ours by name, and only when it holds all that this host needs: else create_host completes it.
-function Svm:find_host(initiators, name)
-  local protocol <const>, chosen <const> = choose(initiators)
+--- At most one, by name: an initiator may be in many igroups, so that those of others are not for us.
+---@return lib.ArrayHost[]
+function Svm:hosts_of(initiators, name)
+  local protocol <const> = choose(initiators)
   local group <const> = igroup(self, full_name(name, protocol), protocol)
-  return group and #missing_in(group, chosen) == 0 and host_from(group, protocol, chosen) or nil
+  return { group and host_from(group) }
 end
 
--- Create and fill in one request, so that no half-filled group is left.
-local function make_igroup(self, name, protocol, chosen)
-  local members <const> = list.map(chosen, function(port) return { name = wire(port) } end)
-  local svm <const> = { uuid = self.svm.uuid }
-  local body <const> = { name = name, protocol = protocol, os_type = OS_TYPE, svm = svm, initiators = members }
-  local answer <const>, why = self:ask("POST", IGROUPS, { query = { return_records = true }, json = body })
-  if not answer and why.code ~= GROUP_EXISTS then
-    local ports <const> = table.concat(list.map(chosen, label), ", ")
-    error(fail.wrap(why, "make igroup %s of %s in SVM %s", name, ports, self.svm.name))
-  end
-  local record = answer and answer.records and answer.records[1]
-  if not (record and record.uuid and record.initiators) then record = igroup(self, name, protocol) end
-  if not record then fail.raise("protocol", "igroup %s was made and is not listed in SVM %s", name, self.svm.name) end
-  return record, answer ~= nil
-end
-
--- Returns nothing when the group holds the port now, else why not.
-local function add(self, group, port)
-  local path <const> = ("%s/%s/initiators"):format(IGROUPS, group.uuid)
-  local added <const>, why = self:ask("POST", path, { json = { name = wire(port) } })
-  if added or why.code == IN_GROUP then return nil end
-  local what = ("add initiator %s to igroup %s"):format(label(port), group.name)
-  if not why.code then error(fail.wrap(why, what)) end -- not about this port: the next would fare no better
-  if why.code == SEEN_TWICE then
-    local others <const> = self:list(IGROUPS, { ["initiators.name"] = wire(port), fields = "name" })
-    what = ("%s; it is in %s"):format(what, list.names(others))
-  end
-  local failure <const> = fail.wrap(why, what)
-  failure.code = why.code
-  return failure
-end
-
-local function ensure_igroup(self, name, protocol, chosen)
-  local group, is_made = igroup(self, name, protocol), false
-  if not group then
-    group, is_made = make_igroup(self, name, protocol, chosen)
-  end
-  local refusals <const> = {}
-  for _, port in ipairs(missing_in(group, chosen)) do
-    refusals[#refusals + 1] = add(self, group, port)
-  end
-  return group, is_made, refusals
-end
-
---- Also completes an igroup of that name that lacks some of the initiators. Succeeds only when it holds them all.
----@return lib.ArrayHost host with `made`: false when the igroup was there before
+--- Made and filled in one request, so that no half-filled igroup is left. One of that name is a conflict.
+---@return lib.ArrayHost
 function Svm:create_host(name, initiators)
   local protocol <const>, chosen <const>, left_out <const> = choose(initiators)
   if left_out then log.info("initiators left out", { why = left_out }) end
   local full <const> = full_name(name, protocol)
-  local group, is_made, refusals = ensure_igroup(self, full, protocol, chosen)
-  if refusals[1] and refusals[1].code == GROUP_GONE then -- removed by another run in between
-    group, is_made, refusals = ensure_igroup(self, full, protocol, chosen)
+  local members <const> = list.map(chosen, function(port) return { name = wire(port) } end)
+  local svm <const> = { uuid = self.svm.uuid }
+  local body <const> = { name = full, protocol = protocol, os_type = OS_TYPE, svm = svm, initiators = members }
+  local answer <const>, why <const> = self:ask("POST", IGROUPS, { query = { return_records = true }, json = body })
+  if not answer then
+    local ports <const> = table.concat(list.map(chosen, label), ", ")
+    error(fail.wrap(why, "make igroup %s of %s in SVM %s", full, ports, self.svm.name))
   end
-  if #refusals == 0 then
-    local host <const> = host_from(group, protocol, chosen)
-    host.made = is_made
-    return host
-  end
-  if #refusals > 1 then refusals[1].message = table.concat(list.map(refusals, fail.text), "; ") end
-  refusals[1].cause = #refusals == 1 and refusals[1].cause or nil
-  error(refusals[1])
+  local record <const> = answer.records and answer.records[1]
+  local group <const> = record and record.uuid and record.initiators and record or igroup(self, full, protocol)
+  local host <const> = group and host_from(group)
+  if host and #initiator.missing(chosen, host.ports) == 0 then return host end
+  fail.raise("protocol", "igroup %s was made and is not listed with its initiators in SVM %s", full, self.svm.name)
 end
+
+local function is_mapped(self, host) return #self:list(MAPS, { ["igroup.uuid"] = host.id, fields = "lun,igroup" }) > 0 end
 
 --- Only when nothing is mapped to it. A host that is not there counts as removed.
 ---@return "removed"|"in use" outcome
 function Svm:remove_host(host)
-  if #self:list(MAPS, { ["igroup.uuid"] = host.id, fields = "lun,igroup" }) > 0 then return "in use" end
+  if is_mapped(self, host) then return "in use" end
   local removed <const>, why = self:ask("DELETE", IGROUPS .. "/" .. host.id)
-  if not removed and why.kind ~= "not_found" then error(fail.wrap(why, "remove igroup %s", host.name)) end
-  return "removed"
+  if removed or why.kind == "not_found" then return "removed" end
+  if not (why.refused or why.unanswered) and is_mapped(self, host) then return "in use" end -- mapped by another run meanwhile
+  error(fail.wrap(why, "remove igroup %s", host.name))
 end
 
 -- LUN maps -------------------------------------------------------------------------------------------------------------------------
@@ -421,7 +373,6 @@ end
 
 --- Show `lun` to `host`; it comes back with `number`.
 ---@return "made"|"existing" outcome
----@return "host" scope
 ---@return lib.Lun lun
 function Svm:map(lun, host)
   local maps <const> = self:maps_of(lun)
@@ -436,7 +387,7 @@ function Svm:map(lun, host)
     outcome = answer and "made" or "existing"
   end
   lun.number = map and map.number
-  return outcome, "host", lun
+  return outcome, lun
 end
 
 --- A map, LUN or igroup that is not there counts as unmapped.

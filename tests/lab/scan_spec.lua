@@ -2,14 +2,15 @@ local fs <const> = require "lunalift.fs"
 local json <const> = require "lunalift.json"
 local lab_site <const> = require "support.lab_site"
 
-local HOST <const>, PEER <const> = "host-21", "xcopy-hostsystem-host-21-fcp"
+local HOST <const> = "host-21"
 local SLOW <const>, FAST <const> = { rate = 4 << 20, xcopy = 1 }, { rate = 0, xcopy = 1 }
 
 describe("lunalift reap --scan", function()
-  local lab, pvc, journal, folder
+  local lab, peer, pvc, journal, folder
 
   setup(function()
     lab = lab_site.start()
+    peer = ("xcopy-%s-%s-fcp"):format(HOST, lab.site.vcenter.uuid:sub(1, 8))
     pvc = lab.site.pvcs[2]
     journal = lab.dir .. "/journal.json"
     folder = lab.site.vms[1].disks[1].flat_path:match "^(.*)/"
@@ -65,7 +66,7 @@ describe("lunalift reap --scan", function()
     assert.equal(1, #lab:host_state(HOST).writers)
     lab:vmkfstools(HOST, FAST)
     lab:wait_for_no_writer(HOST)
-    code, found = reap("--apply", "--assume-dead", pvc.naa .. "," .. PEER)
+    code, found = reap("--apply", "--assume-dead", pvc.naa .. "," .. peer)
     assert.equal(5, code)
     assert.matches("it ended lately", found.task.why)
     assert.same({ "settled", "settled" }, { found.map.outcome, found["host object"].outcome })
@@ -87,7 +88,7 @@ describe("lunalift reap --scan", function()
     _, found = reap "--apply"
     assert.equal("settled", found.descriptor.outcome)
     assert.same({}, descriptors())
-    tidy(pvc.naa, PEER)
+    tidy(pvc.naa, peer)
     fs.remove(journal)
   end)
 
@@ -116,7 +117,7 @@ describe("lunalift reap --scan", function()
     assert.matches("the wrapper on esx%-02.lab.example lists no tasks", found.descriptor.why)
     assert.equal(2, #descriptors())
     assert(lab.control:post("/host/host-22/wrapper", { json = { variant = "lunalift" } }))
-    tidy(pvc.naa, PEER)
+    tidy(pvc.naa, peer)
   end)
 
   it("takes nothing from a run that has mapped its LUN and not yet started its clone", function()
@@ -133,7 +134,7 @@ describe("lunalift reap --scan", function()
     assert.equal("lunalift reap --scan --apply --assume-dead " .. pvc.naa, found.map.command)
     assert.equal("kept", found["host object"].outcome)
     -- nor may the user take it from a run whose journal is known
-    _, found = reap("--apply", "--journal=file:" .. journal, "--assume-dead", pvc.naa .. "," .. PEER)
+    _, found = reap("--apply", "--journal=file:" .. journal, "--assume-dead", pvc.naa .. "," .. peer)
     assert.same({ "live", "live" }, { found.map.state, found["host object"].state })
     assert(lab.control:post("/faults", { json = json.array {} }))
     local ended <const> = run:wait()
@@ -152,7 +153,7 @@ describe("lunalift reap --scan", function()
     assert.matches("nor can this host tell whether a clone writes to it", found.map.why)
     assert.not_equal("", lab:leftovers(pvc))
     assert(lab.control:post("/host/" .. HOST .. "/wrapper", { json = { variant = "lunalift" } }))
-    tidy(pvc.naa, PEER)
+    tidy(pvc.naa, peer)
   end)
 
   it("refuses names that it has not found, and touches nothing then", function()

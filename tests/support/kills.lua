@@ -29,7 +29,7 @@ local FOREIGN <const> = {
   },
 }
 local SHARED <const> = {
-  name = "xcopy-hostsystem-host-21-iscsi",
+  name = "xcopy-host-21-%s-iscsi",
   os_type = "vmware",
   initiator = "iqn.1998-01.com.vmware:esx-01.lab.example:1234:64",
   sees = { FOREIGN_CLAIM },
@@ -78,7 +78,7 @@ end
 local function make_group(lab, array, group)
   local svm <const> = { name = lab.site.arrays[1].svm }
   local body <const> = {
-    name = group.name,
+    name = group.name:format(lab.site.vcenter.uuid:sub(1, 8)),
     protocol = "iscsi",
     os_type = group.os_type,
     svm = svm,
@@ -87,7 +87,7 @@ local function make_group(lab, array, group)
   assert(array:post("/api/protocols/san/igroups", { json = body }))
   for _, name in ipairs(group.sees) do
     local lun <const> = { name = lun_path_of(lab, lab:claim(name).naa) }
-    local map <const> = { svm = svm, igroup = { name = group.name }, lun = lun }
+    local map <const> = { svm = svm, igroup = { name = body.name }, lun = lun }
     assert(array:post("/api/protocols/san/lun-maps", { json = map }))
   end
 end

@@ -51,9 +51,10 @@ describe("a host", function()
     return why
   end
 
-  it("bears the name that upstream made for it", function()
+  it("has a name for arrays that no other vCenter's host of that id has, beside upstream's", function()
     local host <const> = open()
-    assert.equal("hostsystem-host-1", host.id)
+    assert.equal("xcopy-host-1-dbed6e0c", host.peer_name)
+    assert.equal("xcopy-hostsystem-host-1", host.upstream_name)
     assert.equal("host-1.example", host.name)
   end)
 

@@ -2,15 +2,16 @@ local fake_job <const> = require "spec.support.fake_job"
 local json <const> = require "lunalift.json"
 local stand_in <const> = require "spec.support.stand_in"
 
-local NAA <const>, PEER <const> = "naa.1", "xcopy-hostsystem-host-1"
+local NAA <const>, PEER <const> = "naa.1", "xcopy-host-1-0a1b2c3d"
 local ID <const> = "11111111-1111-4111-8111-111111111111"
 local RDM <const> = 'createType="vmfsRawDeviceMap"\nRW 1 VMFSRDM "lunalift-rdmdisk-' .. ID .. '-rdm.vmdk"\n'
 
 describe("scanning", function()
-  local restore, scanning, cluster, tasks, luns, device_off, lists, did, volumes, journals
+  local restore, scanning, cluster, tasks, luns, device_off, lists, did, volumes, journals, peers
 
   before_each(function()
     cluster, tasks, luns, device_off, lists, did, volumes, journals = {}, {}, {}, {}, true, {}, {}, {}
+    peers = { [PEER] = { id = "h", name = PEER, ours = true, ports = { "IQN.a" } } }
     restore = stand_in.install {
       ["lunalift.log"] = stand_in.log(),
       ["lib.journal_lease"] = {
@@ -35,8 +36,10 @@ describe("scanning", function()
 
   local host <const> = {
     ref = { id = "host-1" },
-    id = "hostsystem-host-1",
     name = "esx1",
+    peer_name = PEER,
+    upstream_name = "xcopy-hostsystem-host-1",
+    ports = function() return { { id = "iqn.a" } } end,
     check_usable = function() end,
     wrapper = function() return clones end,
     initiators_reaching = function() return { { adapter = "vmhba1" } } end,
@@ -48,7 +51,7 @@ describe("scanning", function()
   local array <const> = {
     where = "array.example",
     targets = function() return {} end,
-    find_host = function(_, _, name) return { id = "h", name = name, ours = true } end,
+    hosts_of = function(_, _, name) return { peers[name] } end,
     offers = function() return true end,
     luns_of = function() return luns end,
     unmap = function(_, lun) note("unmap", lun.id) end,
@@ -149,6 +152,15 @@ describe("scanning", function()
       assert.equal(3, #did)
     end)
 
+    it("and one of upstream's, but for another vCenter's host of that name, whose ports are in it", function()
+      local other <const> = "xcopy-hostsystem-host-1"
+      peers = { [other] = { id = "h", name = other, ours = true, ports = { "iqn.a" } } }
+      assert.matches(other, scan()["host object"].command, 1, true)
+      peers[other].ports = { "iqn.a", "iqn.b" }
+      local _, items <const> = scan()
+      assert.same({}, items)
+    end)
+
     it("unless a dead run's journal names it: settling that one sees to it", function()
       journals = { journal("dead", "l-1") }
       assert.is_nil(scan().map)
@@ -156,12 +168,7 @@ describe("scanning", function()
   end)
 
   describe("finds tasks", function()
-    before_each(function()
-      array.find_host = function() end
-    end)
-    teardown(function()
-      array.find_host = function(_, _, name) return { id = "h", name = name, ours = true } end
-    end)
+    before_each(function() peers = {} end)
 
     it("and cleans those that ended long ago, no others", function()
       tasks = { task("old", "done"), task("new", "failed"), task("x", "running") }

@@ -236,7 +236,7 @@ describe("a vCenter", function()
       assert.equal("host-1.example", vcenter:host(vm).name)
       assert.equal("host-1.example", vcenter:host(vm, "").name)
       assert.equal("host-2.example", vcenter:host(vm, "host-2").name)
-      assert.equal("hostsystem-host-2", vcenter:host(vm, "host-2.example").id)
+      assert.equal("xcopy-hostsystem-host-2", vcenter:host(vm, "host-2.example").upstream_name)
       assert.equal("host-2.example", vcenter:host_again(ref("HostSystem", "host-2")).name)
     end)
 

@@ -24,7 +24,8 @@ end
 ---@param job lib.Job
 ---@param objects? table[]
 function M.vcenter(job, objects)
-  local vcenter <const> = { job = job, where = "vc.example", answers = {}, session = {}, options = nil }
+  local vcenter <const> =
+    { job = job, where = "vc.example", mark = "dbed6e0c", answers = {}, session = {}, options = nil }
   function vcenter.retrieve(_, _, spec)
     for _, object in ipairs(objects or { M.object "host-1" }) do
       if object.ref.id == spec.objects[1].id then return { object } end

@@ -38,7 +38,9 @@ local function body(protocol, initiators)
   }
 end
 
-local function host() return { id = "G", name = NAME .. "-iscsi", protocol = "iscsi", initiators = { A }, ours = true } end
+local function host(ports)
+  return { id = "G", name = NAME .. "-iscsi", protocol = "iscsi", ports = ports or { "iqn.adapter1" }, ours = true }
+end
 
 local function lun()
   local copy = {}
@@ -74,59 +76,42 @@ describe("an ontap host", function()
     return wire:expect("POST", IGROUPS, { return_records = true }, body(protocol, members(...)))
   end
 
-  local function adds(id) return wire:expect("POST", IGROUPS .. "/G/initiators", nil, { name = id }) end
-
   describe("is found", function()
-    it("by our name, when it holds all initiators", function()
+    it("by our name, and tells all that it holds", function()
       sees("iscsi", group("iscsi", members("iqn.adapter1", "iqn.adapter2", "iqn.old")))
-      assert.same(
-        { id = "G", name = NAME .. "-iscsi", protocol = "iscsi", initiators = { A, B }, ours = true },
-        array:find_host({ A, B }, NAME)
-      )
+      assert.same({ host { "iqn.adapter1", "iqn.adapter2", "iqn.old" } }, array:hosts_of({ A, B }, NAME))
     end)
 
-    it("whatever the letter case of its WWPNs", function()
-      local ab = { kind = "fc", id = "fc.20000000c0a80abc:2a000000c0a80def", adapter = "vmhba3" }
-      for _, listed in ipairs { "2a:00:00:00:c0:a8:0d:ef", "2A:00:00:00:C0:A8:0D:EF" } do
-        sees("fcp", group("fcp", members(listed)))
-        assert.same({ ab }, array:find_host({ ab }, NAME).initiators)
-      end
-    end)
-
-    it("again by the name and the initiators that it says it has", function()
+    it("though it holds less than was asked for, or nothing", function()
       sees("iscsi", group("iscsi", members "iqn.adapter1"))
-      local first = array:find_host({ A, { kind = "other", id = "vmhba1", adapter = "vmhba1" } }, NAME)
-      sees("iscsi", group("iscsi", members "iqn.adapter1"))
-      assert.same(first, array:find_host(first.initiators, first.name))
-    end)
-
-    it("not when there is none, when it lacks an initiator, or has a longer name", function()
-      sees "iscsi"
-      assert.is_nil(array:find_host({ A }, NAME))
-      sees("iscsi", group("iscsi", members "iqn.adapter1"))
-      assert.is_nil(array:find_host({ A, B }, NAME))
+      assert.same({ host() }, array:hosts_of({ A, B }, NAME))
       sees("iscsi", group("iscsi", nil))
-      assert.is_nil(array:find_host({ A }, NAME))
+      assert.same({ host {} }, array:hosts_of({ A }, NAME))
+    end)
+
+    it("not when there is none, or one of a longer name", function()
+      sees "iscsi"
+      assert.same({}, array:hosts_of({ A }, NAME))
       sees("iscsi", group("iscsi", members "iqn.adapter1", { name = NAME .. "-iscsi-2" }))
-      assert.is_nil(array:find_host({ A }, NAME))
+      assert.same({}, array:hosts_of({ A }, NAME))
     end)
 
     it("under the same protocol in whatever order the initiators come", function()
       for _, ports in ipairs { { A, FC }, { FC, A } } do
         sees("fcp", group("fcp", members "21:00:00:00:00:00:00:02"))
-        assert.same({ FC }, array:find_host(ports, NAME).initiators)
+        assert.same({ "21:00:00:00:00:00:00:02" }, array:hosts_of(ports, NAME)[1].ports)
       end
     end)
 
     it("in a mixed igroup too", function()
       sees("iscsi", group("iscsi", members "iqn.adapter1", { protocol = "mixed" }))
-      assert.equal("G", array:find_host({ A }, NAME).id)
+      assert.equal("G", array:hosts_of({ A }, NAME)[1].id)
     end)
 
     it("never in an igroup of that name for something else", function()
       for _, fields in ipairs { { protocol = "fcp" }, { os_type = "linux" } } do
         sees("iscsi", group("iscsi", members "iqn.adapter1", fields))
-        local why = raised(array.find_host, array, { A }, NAME)
+        local why = raised(array.hosts_of, array, { A }, NAME)
         assert.equal("conflict", why.kind)
         assert.matches("igroup xcopy%-hostsystem%-host%-12%-iscsi is for", tostring(why))
         assert.matches("rename or delete it", why.hint)
@@ -136,7 +121,7 @@ describe("an ontap host", function()
     it("only for ports that an igroup can hold", function()
       local nvme = { kind = "nvme", id = "nqn.2014-08.org.nvmexpress:esx1", adapter = "vmhba66" }
       local odd = { kind = "other", id = "vmhba1", adapter = "vmhba1" }
-      local why = raised(array.find_host, array, { nvme, odd }, NAME)
+      local why = raised(array.hosts_of, array, { nvme, odd }, NAME)
       assert.equal("config", why.kind)
       assert.matches("vmhba66 nqn.2014%-08.org.nvmexpress:esx1: .*; vmhba1 vmhba1: ", tostring(why))
       assert.matches("iSCSI or FC", why.hint)
@@ -147,82 +132,52 @@ describe("an ontap host", function()
 
   describe("is created", function()
     it("and filled in one request", function()
-      sees "iscsi"
       posts("iscsi", "iqn.adapter1", "iqn.adapter2"):reply(
         list(group("iscsi", members("iqn.adapter1", "iqn.adapter2"))),
         201
       )
-      local made = array:create_host(NAME, { A, B })
-      assert.is_true(made.made)
-      assert.same(
-        { id = "G", name = NAME .. "-iscsi", protocol = "iscsi", initiators = { A, B }, ours = true, made = true },
-        made
-      )
+      assert.same(host { "iqn.adapter1", "iqn.adapter2" }, array:create_host(NAME, { A, B }))
     end)
 
     it("with WWPNs in colon form; what is left out is said", function()
-      sees "fcp"
       posts("fcp", "21:00:00:00:00:00:00:02"):reply(list(group("fcp", members "21:00:00:00:00:00:00:02")), 201)
       assert.equal("fcp", array:create_host(NAME, { FC, A }).protocol)
       assert.equal("vmhba64 iqn.adapter1: FC is used", site.log[1].fields.why)
     end)
 
-    it("by no request when all is there already", function()
-      sees("iscsi", group("iscsi", members("iqn.adapter1", "iqn.adapter2")))
-      assert.is_false(array:create_host(NAME, { A, B }).made)
+    it("and known again whatever the letter case of its WWPNs", function()
+      local ab = { kind = "fc", id = "fc.20000000c0a80abc:2a000000c0a80def", adapter = "vmhba3" }
+      posts("fcp", "2A:00:00:00:C0:A8:0D:EF"):reply(list(group("fcp", members "2a:00:00:00:c0:a8:0d:ef")), 201)
+      assert.equal("G", array:create_host(NAME, { ab }).id)
     end)
 
-    it("by adding what an older igroup lacks", function()
-      sees("iscsi", group("iscsi", members "iqn.adapter1"))
-      adds("iqn.adapter2"):reply({}, 201)
-      assert.is_false(array:create_host(NAME, { A, B }).made)
-    end)
-
-    it("and read again when the answer holds no record, and completed", function()
-      sees "iscsi"
+    it("and read again when the answer holds no record", function()
       posts("iscsi", "iqn.adapter1"):reply(nil, 201, { location = IGROUPS .. "/G" })
-      sees("iscsi", group "iscsi")
-      adds("iqn.adapter1"):reply({}, 201)
-      local made = array:create_host(NAME, { A })
-      assert.is_true(made.made)
-      assert.equal("G", made.id)
+      sees("iscsi", group("iscsi", members "iqn.adapter1"))
+      assert.same(host(), array:create_host(NAME, { A }))
     end)
 
-    it("by another run at the same moment", function()
-      sees "iscsi"
-      posts("iscsi", "iqn.adapter1", "iqn.adapter2"):refuse(409, refusal("5374023", "exists"))
-      sees("iscsi", group("iscsi", members "iqn.adapter2"))
-      adds("iqn.adapter1"):refuse(409, refusal("5374035", "already in group"))
-      assert.is_false(array:create_host(NAME, { A, B }).made)
-    end)
-
-    it("again, once, when another run removed it in between", function()
-      sees("iscsi", group("iscsi", nil, { uuid = "G" }))
-      adds("iqn.adapter1"):refuse(404, refusal("5374852", "igroup does not exist"))
-      sees "iscsi"
-      posts("iscsi", "iqn.adapter1"):reply(list(group("iscsi", members "iqn.adapter1", { uuid = "G2" })), 201)
-      assert.equal("G2", (array:create_host(NAME, { A })).id)
-
-      sees("iscsi", group "iscsi")
-      adds("iqn.adapter1"):refuse(404, refusal("5374852", "igroup does not exist"))
-      sees("iscsi", group "iscsi")
-      adds("iqn.adapter1"):refuse(404, refusal("5374852", "igroup does not exist"))
-      assert.equal("not_found", raised(array.create_host, array, NAME, { A }).kind)
+    it("and not believed when it lacks an initiator then, or is not there", function()
+      for _, found in ipairs { { group("iscsi", members "iqn.adapter1") }, {} } do
+        posts("iscsi", "iqn.adapter1", "iqn.adapter2"):reply(nil, 201)
+        sees("iscsi", table.unpack(found))
+        local why = raised(array.create_host, array, NAME, { A, B })
+        assert.equal("protocol", why.kind)
+        assert.matches("not listed with its initiators in SVM svm0", tostring(why))
+      end
     end)
 
     it("in a job that is waited for", function()
-      sees "iscsi"
       posts("iscsi", "iqn.adapter1"):reply({ job = { uuid = "J" } }, 202)
       local query = { fields = "state,message,code,error" }
       wire:expect("GET", "/api/cluster/jobs/J", query):reply { state = "running" }
       wire:expect("GET", "/api/cluster/jobs/J", query):reply { state = "success" }
       sees("iscsi", group("iscsi", members "iqn.adapter1"))
-      assert.is_true(array:create_host(NAME, { A }).made)
+      assert.equal("G", array:create_host(NAME, { A }).id)
       assert.equal(1, #site.naps)
     end)
 
     it("not by a job that fails, and ONTAP's reason is told", function()
-      sees "iscsi"
       posts("iscsi", "iqn.adapter1"):reply({ job = { uuid = "J" } }, 202)
       wire:expect("GET", "/api/cluster/jobs/J"):reply { state = "failure", message = "peer is down", code = 77 }
       local why = raised(array.create_host, array, NAME, { A })
@@ -231,7 +186,6 @@ describe("an ontap host", function()
     end)
 
     it("perhaps, when its job cannot be asked for", function()
-      sees "iscsi"
       posts("iscsi", "iqn.adapter1"):reply({ job = { uuid = "J" } }, 202)
       wire:expect("GET", "/api/cluster/jobs/J"):vanish "unreachable"
       assert.is_true(raised(array.create_host, array, NAME, { A }).unanswered)
@@ -239,42 +193,20 @@ describe("an ontap host", function()
   end)
 
   describe("is not created", function()
+    it("when one of that name is there", function()
+      posts("iscsi", "iqn.adapter1"):refuse(409, refusal("5374023", "exists"))
+      assert.equal("conflict", raised(array.create_host, array, NAME, { A }).kind)
+    end)
+
     it("when another igroup has the initiator under another OS type", function()
-      sees("iscsi", group "iscsi")
-      adds("iqn.adapter1"):refuse(400, refusal("5374734", "different OS type", "name"))
+      posts("iscsi", "iqn.adapter1"):refuse(400, refusal("5374734", "different OS type", "name"))
       local why = raised(array.create_host, array, NAME, { A })
       assert.equal("conflict", why.kind)
-      assert.matches(
-        "add initiator iqn.adapter1 %(vmhba64%) to igroup xcopy.*: ONTAP says: .*5374734, at name",
-        tostring(why)
-      )
+      assert.matches("of iqn.adapter1 %(vmhba64%).*ONTAP says: .*5374734, at name", tostring(why))
       assert.matches("OS type vmware", why.hint)
     end)
 
-    it("when ONTAP refuses all initiators: each is told with its own reason", function()
-      sees("iscsi", group "iscsi")
-      adds("iqn.adapter1"):refuse(400, refusal("5374039", "bad name one"))
-      adds("iqn.adapter2"):refuse(400, refusal("5373969", "bad name two"))
-      local why = raised(array.create_host, array, NAME, { A, B })
-      assert.equal("config", why.kind)
-      assert.matches(
-        "iqn.adapter1 %(vmhba64%).*bad name one %(code 5374039%); .*iqn.adapter2 %(vmhba65%).*bad name two %(code 5373969%)",
-        tostring(why)
-      )
-      assert.truthy(why.hint)
-    end)
-
-    it("when one of several is refused: lost paths are not ignored", function()
-      sees("iscsi", group "iscsi")
-      adds("iqn.adapter1"):reply({}, 201)
-      adds("iqn.adapter2"):refuse(400, refusal("5374039", "bad name"))
-      local why = raised(array.create_host, array, NAME, { A, B })
-      assert.matches("iqn.adapter2", tostring(why))
-      assert.not_matches("iqn.adapter1", tostring(why))
-    end)
-
     it("when a new igroup is refused: igroup, initiators and SVM are named", function()
-      sees "iscsi"
       posts("iscsi", "iqn.adapter1", "iqn.adapter2"):refuse(400, refusal("5374039", "bad name", "initiators.name"))
       local why = raised(array.create_host, array, NAME, { A, B })
       assert.equal("config", why.kind)
@@ -284,22 +216,9 @@ describe("an ontap host", function()
       )
     end)
 
-    it("when the host would see a LUN twice: the other igroups are named", function()
-      sees("iscsi", group "iscsi")
-      adds("iqn.adapter1"):refuse(409, refusal("1254193", "mapped twice"))
-      wire
-        :expect("GET", IGROUPS, { ["svm.uuid"] = S, ["initiators.name"] = "iqn.adapter1", fields = "name" })
-        :reply(list { name = "esx-prod", uuid = "P" })
+    it("for certain, when ONTAP is away", function()
+      posts("iscsi", "iqn.adapter1"):vanish("timeout", { unanswered = true })
       local why = raised(array.create_host, array, NAME, { A })
-      assert.equal("conflict", why.kind)
-      assert.matches("it is in esx%-prod", tostring(why))
-      assert.truthy(why.hint)
-    end)
-
-    it("when ONTAP is away: the next initiator is not tried", function()
-      sees("iscsi", group "iscsi")
-      adds("iqn.adapter1"):vanish("timeout", { unanswered = true })
-      local why = raised(array.create_host, array, NAME, { A, B })
       assert.equal("timeout", why.kind)
       assert.is_true(why.unanswered)
     end)
@@ -327,9 +246,17 @@ describe("an ontap host", function()
       assert.equal("removed", array:remove_host(host()))
     end)
 
+    it("not when another run maps to it at that moment", function()
+      mapped()
+      wire:expect("DELETE", IGROUPS .. "/G"):refuse(409, refusal("1254213", "mapped"))
+      mapped { lun = { uuid = "L2" }, igroup = { uuid = "G" } }
+      assert.equal("in use", array:remove_host(host()))
+    end)
+
     it("not when ONTAP refuses, and it is named", function()
       mapped()
-      wire:expect("DELETE", IGROUPS .. "/G"):refuse(409, refusal("99", "mapped"))
+      wire:expect("DELETE", IGROUPS .. "/G"):refuse(409, refusal("99", "no"))
+      mapped()
       assert.matches("remove igroup xcopy", tostring(raised(array.remove_host, array, host())))
     end)
   end)
@@ -396,9 +323,8 @@ describe("ontap maps", function()
   it("makes the map, and the LUN comes back with its number", function()
     sees(worker)
     posts():reply(list { logical_unit_number = 3 }, 201)
-    local outcome, scope, mapped = array:map(lun(), host())
+    local outcome, mapped = array:map(lun(), host())
     assert.equal("made", outcome)
-    assert.equal("host", scope)
     assert.equal(3, mapped.number)
     assert.equal("naa.x", mapped.naa)
   end)
@@ -407,16 +333,15 @@ describe("ontap maps", function()
     sees()
     posts():reply(nil, 201)
     sees(ours)
-    local outcome, _, mapped = array:map(lun(), host())
+    local outcome, mapped = array:map(lun(), host())
     assert.equal("made", outcome)
     assert.equal(3, mapped.number)
   end)
 
   it("leaves a map that is there", function()
     sees(worker, ours)
-    local outcome, scope, mapped = array:map(lun(), host())
+    local outcome, mapped = array:map(lun(), host())
     assert.equal("existing", outcome)
-    assert.equal("host", scope)
     assert.equal(3, mapped.number)
   end)
 
@@ -424,7 +349,7 @@ describe("ontap maps", function()
     sees(worker)
     posts():refuse(409, refusal("1254207", "already mapped"))
     sees(worker, ours)
-    local outcome, _, mapped = array:map(lun(), host())
+    local outcome, mapped = array:map(lun(), host())
     assert.equal("existing", outcome)
     assert.equal(3, mapped.number)
   end)
@@ -480,6 +405,31 @@ describe("ontap maps", function()
       assert.equal(case[2] == "busy" or nil, why.refused)
     end)
   end
+
+  local function held(...)
+    local query = { ["svm.uuid"] = S, ["igroup.uuid"] = "G", fields = "lun,igroup" }
+    wire:expect("GET", MAPS, query):reply(list(...))
+  end
+
+  local function reads(uuid, ...)
+    local query = { ["svm.uuid"] = S, uuid = uuid, fields = "serial_number,space.size,class,status.state" }
+    wire:expect("GET", "/api/storage/luns", query):reply(list(...))
+  end
+
+  it("lists what an igroup sees, each fit to be unmapped", function()
+    held({ lun = { uuid = "L" }, igroup = { uuid = "G" } }, { lun = { uuid = "gone" }, igroup = { uuid = "G" } })
+    reads("L", { uuid = "L", name = "/vol/v/lun0", serial_number = "ZlAFA?QMnBdX", space = { size = 1 } })
+    reads "gone"
+    local luns = array:luns_of(host())
+    assert.equal(1, #luns)
+    assert.same({ "L", "/vol/v/lun0", 1 }, { luns[1].id, luns[1].name, luns[1].size_bytes })
+    assert.equal("naa.600a09805a6c4146413f514d6e426458", luns[1].naa)
+    sees(ours)
+    wire:expect("DELETE", MAPS .. "/L/G", {})
+    assert.is_true(array:unmap(luns[1], host()))
+    held()
+    assert.same({}, array:luns_of(host()))
+  end)
 
   it("leaves unanswered what was not answered", function()
     sees()
