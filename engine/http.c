@@ -118,6 +118,11 @@ bool lift_http_header(const struct lift_http_reply *reply, const char *name, cha
     return false;
 }
 
+const char *lift_http_headers(const struct lift_http *http)
+{
+    return http->reply_headers.data ? http->reply_headers.data : "";
+}
+
 int64_t lift_http_retry_after(const struct lift_http_reply *reply)
 {
     char text[64], *end;

@@ -79,6 +79,9 @@ LIFT_NODISCARD struct lift_http *lift_http_start(struct lift_http_pool *pool,
                                                  struct lift_error *err);
 void lift_http_free(struct lift_http *http); /* may be called from within `done` */
 
+/* From within `done`, without a whole reply: the headers that had come, in a reply's form. */
+const char *lift_http_headers(const struct lift_http *http);
+
 /* Append `text` percent-encoded (all but A-Z a-z 0-9 - . _ ~ and the bytes of `keep`, which may be
  * NULL). */
 LIFT_NODISCARD bool lift_http_encode(struct lift_buf *out, const char *text, size_t length,

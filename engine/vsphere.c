@@ -118,11 +118,11 @@ const struct lift_xml_node *lift_vsphere_content(const struct lift_vsphere *vs)
 /* ---- what the server told us to remember ---- */
 
 /* The cookie is echoed as it came, quotes and all, and treated as the secret it is. */
-void lift_vsphere__take_cookie(struct lift_vsphere *vs, const struct lift_http_reply *reply)
+void lift_vsphere__take_cookie(struct lift_vsphere *vs, const char *headers)
 {
     static const char name[] = "set-cookie: " COOKIE;
-    const char *line = strstr(reply->headers, name);
-    if (!line || (line != reply->headers && line[-1] != '\n'))
+    const char *line = strstr(headers, name);
+    if (!line || (line != headers && line[-1] != '\n'))
         return;
     const char *value = line + sizeof name - 1;
     size_t length = strcspn(value, "; \r\n");
@@ -391,8 +391,8 @@ static void on_login(void *payload, struct lift_http_reply *reply, const struct 
     struct lift_vsphere *vs = payload;
     struct lift_vsphere_end end;
     struct lift_error err = {0};
-    if (reply)
-        lift_vsphere__take_cookie(vs, reply);
+    /* Of an answer that is cut, too: it may have made a login. */
+    lift_vsphere__take_cookie(vs, reply ? reply->headers : lift_http_headers(vs->login));
     bool good = lift_vsphere__judge(reply, why, "Login", false, &end, &err);
     lift_xml_doc_free(end.doc);
     if (!good && strcmp(end.fault.type, "InvalidLocale") == 0 && !vs->no_locale) {
@@ -415,7 +415,7 @@ static void on_content(void *payload, struct lift_http_reply *reply, const struc
     struct lift_vsphere_end end;
     struct lift_error err = {0};
     if (reply)
-        lift_vsphere__take_cookie(vs, reply);
+        lift_vsphere__take_cookie(vs, reply->headers);
     bool good =
         lift_vsphere__judge(reply, why, "RetrieveServiceContent", false, &end, &err) &&
         ((vs->content = lift_xml_child(end.result, "returnval")) ||

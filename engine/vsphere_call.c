@@ -190,7 +190,7 @@ static void on_reply(void *payload, struct lift_http_reply *reply, const struct 
         lift_logf(vs->log, LIFT_LOG_DEBUG, "vsphere %s: HTTP %d, %zu bytes, %u ms", call->method,
                   reply->status, reply->body.length, reply->duration_ms);
         if (vs->live && vs->generation == call->generation)
-            lift_vsphere__take_cookie(vs, reply);
+            lift_vsphere__take_cookie(vs, reply->headers);
     }
     bool good = lift_vsphere__judge(reply, why, call->method, call->effect, &end, &err);
     if (call->kind == CALL_LOGOUT) {

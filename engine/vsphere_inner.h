@@ -89,7 +89,7 @@ LIFT_NODISCARD struct lift_http *lift_vsphere__soap(struct lift_vsphere *vs,
                                                     const struct lift_vsphere_request *request,
                                                     lift_http_fn *done, void *payload,
                                                     struct lift_error *err);
-void lift_vsphere__take_cookie(struct lift_vsphere *vs, const struct lift_http_reply *reply);
+void lift_vsphere__take_cookie(struct lift_vsphere *vs, const char *headers);
 /* Judge an answer (reply, or why there is none) to `method`: end->err is NULL or `err`. */
 bool lift_vsphere__judge(const struct lift_http_reply *reply, const struct lift_error *why,
                          const char *method, bool effect, struct lift_vsphere_end *end,

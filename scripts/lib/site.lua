@@ -2,7 +2,6 @@
 local arrays <const> = require "lib.arrays"
 local fail <const> = require "lib.fail"
 local kube <const> = require "lunalift.kube"
-local log <const> = require "lunalift.log"
 local task <const> = require "lunalift.task"
 local vcenter <const> = require "lib.vcenter"
 
@@ -47,15 +46,19 @@ function Site:kube()
   end)
 end
 
---- Log out everywhere. What cannot be closed is only logged.
+local function close(self, name)
+  local peer <const> = self.opened[name]
+  if not peer then return end
+  local ok <const>, why <const> = pcall(peer.close, peer)
+  if not ok then self.job:warn("not logged out of the %s: %s; its login ends by itself", name, fail.text(why)) end
+end
+
+--- Log out everywhere at once, so that a peer that hangs costs no other its logout. What cannot be closed is only said.
 function Site:close()
-  for _, name in ipairs { "array", "vcenter" } do
-    local peer <const> = self.opened[name]
-    if peer then
-      local ok <const>, why <const> = pcall(peer.close, peer)
-      if not ok then log.info("not logged out", { peer = name, why = fail.text(why) }) end
-    end
-  end
+  task.all {
+    function() close(self, "array") end,
+    function() close(self, "vcenter") end,
+  }
   self.opened = {}
 end
 

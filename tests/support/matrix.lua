@@ -27,6 +27,8 @@ local STARTED_S <const> = tonumber(fs.read("/proc/uptime"):match "%S+")
 ---@field waits integer of the flow's task
 ---@field requests lab.Request[] each with `key`
 ---@field writers integer vmkfstools that were started
+---@field is_equal boolean the target holds the source's bytes
+---@field outside integer writing requests of no numbered effect
 ---@field problems string[] what no run may leave or do, in words
 
 ---@class matrix.Bench
@@ -198,13 +200,16 @@ local SILENT <const> = setmetatable({}, {
   end,
 })
 
-function Bench:job()
+---@param options? { name: string?, request: table? } in place of populate and of what it is asked for
+---@return lib.Job
+function Bench:job(options)
+  options = options or {}
   local about <const> = self.about
   local tls <const> = { ca_file = about.ca_file }
   local array <const> = about.arrays[1]
   return jobs.new {
-    name = "populate",
-    request = {
+    name = options.name or "populate",
+    request = scenario.merge({
       vm = about.vms[1].moref,
       vmdk = vmdk.parse(about.vms[1].disks[1].vmdk),
       claim = self.claim.name,
@@ -214,7 +219,7 @@ function Bench:job()
       patience_s = PATIENCE_S,
       bind_within_s = 60,
       discover_within_s = 60,
-    },
+    }, options.request or {}),
     site = site.new {
       vcenter = {
         host = about.vcenter.host,
@@ -236,14 +241,14 @@ function Bench:job()
   }
 end
 
--- Whether the job is in a numbered effect: what changes something outside of one is a breach.
+-- The numbered effect that the job is in: what changes something outside of one is a breach.
 local function watch_effects(job)
-  job.acting = 0
+  job.acting, job.trace = 0, {}
   local effect <const> = job.effect
   function job.effect(self, name, target, act, options)
     return effect(self, name, target, function()
       local _done <close> = setmetatable({}, { __close = function() self.acting = self.acting - 1 end })
-      self.acting = self.acting + 1
+      self.acting, self.trace[self.effects] = self.acting + 1, name
       return act()
     end, options)
   end
@@ -256,6 +261,17 @@ local function what(entry)
   return (("%s %s %s"):format(entry.service, entry.method, entry.target or entry.path):gsub(UUID, "*"))
 end
 
+-- What tells of effects is none.
+local function is_journal(entry) return entry.service == "kube" and entry.path:find "/leases" ~= nil end
+
+local function has_ended(host)
+  for _, name in ipairs(fs.list(host.root .. "/tmp") or {}) do
+    local folder <const> = ("%s/tmp/%s"):format(host.root, name)
+    if fs.stat(folder .. "/pid") and not fs.stat(folder .. "/exitcode") then return false end
+  end
+  return true
+end
+
 --- A copy takes as long as it is looked at twice: it stops halfway, and goes on to its end when its state is asked for again.
 local function pace_copy(self, entry, seen)
   if entry.target ~= "vmkfstools.taskGet" then return end
@@ -263,12 +279,17 @@ local function pace_copy(self, entry, seen)
   if seen.polls ~= 2 then return end
   local host <const> = self.lab.hosts[1]
   self.lab:set_vmkfstools(host, { xcopy = 1 })
-  while host:is_busy(self.claim.naa) do
+  for _ = 1, 1000 do
+    if has_ended(host) then return end
     process.run { argv = { "/bin/sleep", "0.01" } } -- a real moment: the clock stands while it runs
   end
+  error "the copy does not end"
 end
 
 ---@class matrix.Case
+---@field job? lib.Job
+---@field flow? fun(job: lib.Job) populate
+---@field dies? boolean as if killed: it puts nothing back, and is not judged
 ---@field rule? lab.Rule
 ---@field may_leave? string pattern of a problem that is none here
 ---@field cancel_at? integer wait of the flow's task
@@ -281,18 +302,21 @@ end
 function Bench:run(case)
   local lab <const>, faults <const> = self.lab, self.lab.faults
   local host <const> = lab.hosts[1]
-  local job <const>, seen <const>, breaches <const> = self:job(), {}, {}
+  local job <const>, seen <const>, breaches <const> = case.job or self:job(), {}, {}
   lab:set_vmkfstools(host, { xcopy = 1, hang_at = 50 })
   local starts <const> = count_starts(host)
   local outcome <const> = { job = job, waits = 0 }
   watch_effects(job)
+  if case.dies then job.ledger.settle = function() return {} end end
   faults.requests = {}
   faults:set { case.rule }
   function faults.watch(entry)
     local key <const> = what(entry)
     seen[key] = (seen[key] or 0) + 1
     entry.key, entry.nth, entry.pattern = key, seen[key], entry.path:gsub(UUID, "*")
-    if entry.effect and job.acting == 0 and not job.cancelled_by then breaches[#breaches + 1] = key end
+    entry.inside = job.acting > 0 and job.effects or nil
+    local is_breach <const> = entry.effect and not entry.inside and not is_journal(entry)
+    if is_breach and not job.cancelled_by then breaches[#breaches + 1] = key end
     if case.before then case.before(entry, job) end
     pace_copy(self, entry, seen)
   end
@@ -302,7 +326,8 @@ function Bench:run(case)
 
   outcome.why, outcome.left = job:run(function(running)
     if case.cancel_at then probe.cancel_at(case.cancel_at) end
-    require "flows.populate"(running)
+    local flow <const> = case.flow or require "flows.populate"
+    flow(running)
     outcome.waits = probe.waits()
   end)
 
@@ -315,8 +340,10 @@ function Bench:run(case)
   outcome.writers = count_starts(host) - starts
   outcome.may_leave = case.may_leave
   outcome.struck = case.rule and case.rule.struck > 0
+  if case.dies then return outcome end
   outcome.problems = self:judge(outcome, breaches)
   if #outcome.problems > 0 then self:renew() end
+  lab.vcenter.sessions:expire() -- what a run may leave is not the next one's
   self:blank()
   collectgarbage()
   return outcome
@@ -334,8 +361,11 @@ function Bench:judge(outcome, breaches)
   end
   if outcome.writers > 1 then problem("%d writers were started", outcome.writers) end
   if fs.stat(outcome.job.request.journal:sub(6)) then problem "the journal is not empty" end
-  local is_equal <const> = fs.read(self.claim.lun_path) == self.source_bytes
-  if not outcome.why and not is_equal then problem "success without the bytes" end
+  outcome.outside = #breaches
+  outcome.is_equal = fs.read(self.claim.lun_path) == self.source_bytes
+  if outcome.job.name == "populate" and not outcome.why and not outcome.is_equal then
+    problem "success without the bytes"
+  end
   local why <const> = outcome.why
   if why and (why.kind == "bug" or why.message == "") then
     problem("no clean failure: %s %s", fail.text(why), why.traceback)
