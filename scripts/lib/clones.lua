@@ -216,8 +216,9 @@ local function stop_ours(self, task_id, is_answered)
   return task ~= false
 end
 
--- Upstream's wrapper cannot stop what it started, nor list it.
-local function stop_theirs(self, task_id)
+-- Upstream's wrapper cannot stop what it started, nor list it. When its start was never answered, the host knows: it lets go of no device
+-- that a writer has open, and none can open one that is off.
+local function stop_theirs(self, task_id, device)
   local function refuse(what)
     local why <const> = fail.new("incomplete", "a writer may live on %s: %s", self.host.name, what)
     error(
@@ -227,7 +228,13 @@ local function stop_theirs(self, task_id)
       )
     )
   end
-  if not task_id then refuse "the answer to its start was lost" end
+  if not task_id then
+    local is_off <const>, why <const> = pcall(self.host.detach, self.host, device:match "[^/]+$")
+    if not is_off then refuse(("the answer to its start was lost, and %s"):format(fail.text(why))) end
+    timer.sleep(LATE_START_S) -- it may still be on its way
+    self.job:warn("left behind: files on %s of a clone task whose id was never learnt", self.host.name)
+    return false
+  end
   local ok <const>, state <const> = pcall(self.poll, self, task_id)
   if not ok and is_forgotten(state) then return false end
   if not ok then error(state) end
@@ -238,10 +245,11 @@ end
 --- Make certain that the task's writer is gone. Raises incomplete while it may live.
 ---@param task_id? string nil when the host chose an id that we never learnt
 ---@param is_answered? boolean of its start: else it may begin only now
+---@param device string /vmfs/devices/disks/… that it writes to
 ---@return boolean known the host has files of it, to be cleaned
-function Clones:stop(task_id, is_answered)
+function Clones:stop(task_id, is_answered, device)
   if self.is_ours then return stop_ours(self, task_id, is_answered) end
-  return stop_theirs(self, task_id)
+  return stop_theirs(self, task_id, device)
 end
 
 return M

@@ -32,7 +32,7 @@ M["clone.stop"] = {
   barrier = true,
   run = function(job, args)
     local wrapper <const> = wrapper_on(job, args.host)
-    if wrapper:stop(args.task_id, args.answered) then clean_up(job, args, wrapper) end
+    if wrapper:stop(args.task_id, args.answered, args.device) then clean_up(job, args, wrapper) end
   end,
 }
 

@@ -28,6 +28,8 @@ local FOREIGN <const> = {
     sees = {},
   },
 }
+-- What a clone leaves whose id nobody knows: the wrapper removes it by that id alone.
+local UNNAMED <const> = { "tasks %d+", "/lunalift%-rdmdisk%-" }
 local SHARED <const> = {
   name = "xcopy-host-21-%s-iscsi",
   os_type = "vmware",
@@ -44,6 +46,7 @@ local MARK <const> = "lunalift.io/journal"
 ---@field nth? integer during: which of the effect's requests
 ---@field request? { service: string, earlier: integer } during: known by how many writing requests its service had before
 ---@field is_running? boolean the clone stands still meanwhile
+---@field is_unlearnt? boolean upstream's wrapper named the clone, and nobody heard
 
 ---@class kills.Case
 ---@field point kills.Point
@@ -64,6 +67,7 @@ local MARK <const> = "lunalift.io/journal"
 ---@class kills.Bench one lab; cases run on it one after the other
 ---@field lab lab.Lab
 ---@field home kills.Home
+---@field cannot_stop? boolean its host has upstream's wrapper
 local Bench <const> = {}
 Bench.__index = Bench
 
@@ -119,8 +123,9 @@ function HOMES.lease(lab)
 end
 
 ---@param home "file"|"lease" the latter on a site whose host serves another populator, too, in a group of our name
+---@param wrapper? "upstream"
 ---@return kills.Bench
-function M.open(home)
+function M.open(home, wrapper)
   local lab <const> = labs.start({ esxi = { rescan_s = 0 } }, labs.QUICK_BIN)
   add_foreign(lab, FOREIGN)
   local self <const> = setmetatable({
@@ -129,7 +134,9 @@ function M.open(home)
     claim = lab:claim(CLAIM),
     foreign = lab:claim(FOREIGN_CLAIM),
     source = assert(fs.read(lab:source_of(lab:claim(CLAIM)))),
+    cannot_stop = wrapper == "upstream",
   }, Bench)
+  if wrapper then lab:host("wrapper", { variant = wrapper }) end
   if home == "lease" then
     add_foreign(lab, { SHARED })
     self:trace { "leases/lunalift%-", self.foreign.naa } -- the Lease is there from now on, and the other's device
@@ -310,20 +317,51 @@ local AGAIN <const> = {}
 -- A clone that stands still goes on once it is looked at.
 function AGAIN.populate(bench, point, mark, crash)
   local lab <const>, run <const> = bench.lab, bench:start { crash = crash }
-  if point.is_running then
-    local seen <const>, why <const> = pcall(wait_for_request, lab, mark, asks_for_state)
-    lab:host("vmkfstools", {})
-    if not seen then run:kill "TERM" end
-    local ended <const> = run:wait()
-    if not seen then ended.err = tostring(why) .. "\n" .. ended.err end
-    return ended
-  end
-  return run:wait()
+  if not point.is_running then return run:wait() end
+  local ended
+  local waiting <const> = task.spawn(function() ended = run:wait() end)
+  local seen <const>, why <const> = pcall(
+    wait_for_request,
+    lab,
+    mark,
+    function(entry) return ended or asks_for_state(entry) end
+  )
+  if ended then return ended end
+  lab:host("vmkfstools", {})
+  if not seen then run:kill "TERM" end
+  waiting:join()
+  if not seen then ended.err = tostring(why) .. "\n" .. ended.err end
+  return ended
 end
 
 function AGAIN.reap(bench, _, _, crash)
   local words <const> = table.move(bench.home.reap, 1, #bench.home.reap, 3, { "reap", "--apply" })
   return bench.lab:populate { argv = words, env = env_of(bench, crash) }
+end
+
+-- Upstream's wrapper stops nothing: while the writer lives, everything stays as it is, and is said. Once it has ended, the same finishes.
+local function after_its_writer(bench, point, again, refused, add)
+  local state <const>, naa <const> = bench.lab:state(), bench.claim.naa
+  local host <const> = state.hosts[1]
+  if #host.writers ~= 1 then add("refused, with %d writers", #host.writers) end
+  if host.devices[naa].status ~= "on" then add "the writer's device was taken off" end
+  for _, lun in ipairs(state.luns) do
+    if lun.naa == naa and #lun.maps ~= 2 then
+      add("the writer's LUN has %d maps, not the workers' and ours", #lun.maps)
+    end
+  end
+  local said <const> = refused.out .. refused.err
+  if not said:find "a writer may live" then add("it is not said why: %s", said) end
+  bench.lab:host("vmkfstools", {})
+  labs.wait_until(WITHIN_S, "the end of the writer", function() return #bench.lab:state().hosts[1].writers == 0 end)
+  bench:bury()
+  return AGAIN[again](bench, { name = point.name }, bench.lab:mark())
+end
+
+-- Its clone cannot be adopted, only waited for.
+local function is_refusal_due(bench, case)
+  local point <const> = case.point
+  return bench.cannot_stop and point.is_running and (case.again == "reap" or point.is_unlearnt) or false
 end
 
 local function is_filled(bench) return fs.read(bench.claim.lun_path) == bench.source end
@@ -348,6 +386,10 @@ local OUTCOME <const> = {}
 function OUTCOME.populate(bench, run, add)
   if not is_filled(bench) then add "the LUN does not hold the source's bytes" end
   local starts <const> = run.killed_starts + run.starts
+  if run.is_unlearnt then
+    if starts ~= 2 then add("%d clones were started", starts) end
+    return "copied again, since the clone's id was never learnt"
+  end
   if run.killed_starts == 1 and not run.knows then
     if starts ~= 2 then add("%d clones were started", starts) end
     return "nothing was left but the word of it; copied again"
@@ -386,12 +428,17 @@ function Bench:run(case)
     self:bury()
     ended = AGAIN[case.again](self, point, again)
   end
+  local refused <const> = self.cannot_stop and ended.code == 5
+  if is_refusal_due(self, case) ~= refused then add(refused and "refused" or "not refused") end
+  if refused then ended = after_its_writer(self, point, case.again, ended, add) end
   if ended.code ~= 0 then add("%s ended with %s: %s", case.again, ended.code or ended.signal, ended.err) end
   local starts <const> = count_starts(writes_since(lab, again))
   local run <const> = { killed_starts = count_starts(writes), starts = starts, out = ended.out, knows = knows }
-  local outcome <const> = OUTCOME[case.again](self, run, add)
+  run.is_unlearnt = point.is_unlearnt
+  local outcome = OUTCOME[case.again](self, run, add)
+  if refused then outcome = "refused while its writer lived, then " .. outcome end
   for _, difference in ipairs(differences(before, self:world())) do
-    add("%s", difference)
+    if not is_expected(difference, point.is_unlearnt and UNNAMED) then add("%s", difference) end
   end
   return { case = case, writes = writes, outcome = outcome, problems = problems, survived = survived }
 end
@@ -418,8 +465,9 @@ end
 ---@param home "file"|"lease"
 ---@param benches kills.Bench[]
 ---@param points kills.Point[]
+---@param wrapper? "upstream"
 ---@return kills.Result[]
-function M.run_all(home, benches, points)
+function M.run_all(home, benches, points, wrapper)
   local cases <const>, results <const>, workers <const>, taken = {}, {}, {}, 0
   for _, point in ipairs(points) do
     for _, again in ipairs(M.AGAIN) do
@@ -433,7 +481,7 @@ function M.run_all(home, benches, points)
       results[#results + 1] = result
       if #result.problems > 0 then
         benches[i]:close()
-        benches[i] = M.open(home)
+        benches[i] = M.open(home, wrapper)
       end
     end
   end

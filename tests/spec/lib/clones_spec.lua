@@ -297,9 +297,19 @@ describe("the clones of a host", function()
         assert.equal("denied", raised(clones.stop, clones, "t").kind)
       end)
 
-      it("never when their id was not learnt", function()
-        local clones <const> = open()
-        assert.equal("incomplete", raised(clones.stop, clones, nil).kind)
+      it("whose id was not learnt, by the host, which lets go of no device that a writer has open", function()
+        local clones <const>, job <const> = open()
+        local asked <const> = {}
+        function clones.host.detach(_, naa)
+          asked[#asked + 1] = naa
+          if #asked == 1 then fail.raise("failed", "it is busy") end
+        end
+        local why <const> = raised(clones.stop, clones, nil, false, DEVICE)
+        assert.equal("incomplete", why.kind)
+        assert.matches("its start was lost, and it is busy", why.message, 1, true)
+        assert.is_false(clones:stop(nil, false, DEVICE))
+        assert.same({ "naa.1", "naa.1" }, asked)
+        assert.matches("files on host%-1%.example", table.concat(job.trace, " "))
       end)
     end)
   end)
