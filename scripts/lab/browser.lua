@@ -1,5 +1,6 @@
 --- Files of datastores as vCenter's HostDatastoreBrowser and FileManager know them.
 local fs <const> = require "lunalift.fs"
+local timer <const> = require "lunalift.timer"
 local vim <const> = require "lab.vim"
 
 ---@class lab.browser
@@ -28,16 +29,28 @@ local function matches(patterns, name)
   return #patterns == 0
 end
 
-local function search_folder(results, at, patterns)
+local function file_info(path, name, details)
+  local found <const> = fs.stat(path)
+  return vim.object("FileInfo", {
+    { "path", name },
+    { "fileSize", details and details.fileSize and vim.long(found.size) or nil },
+    { "modification", details and details.modification and vim.date(timer.iso(found.mtime)) or nil },
+  })
+end
+
+-- What is in one folder. Folders are files too where one folder is searched; where all are, each has a result of its own.
+local function search_folder(results, at, spec)
   local names <const>, files <const>, folders <const> = {}, {}, {}
   for _, name in ipairs(assert(fs.list(at.folder))) do
     names[name] = true
   end
   for name in pairs(names) do
-    if fs.stat(at.folder .. "/" .. name).kind == "directory" then
+    local path <const> = at.folder .. "/" .. name
+    local is_folder <const> = fs.stat(path).kind == "directory"
+    if is_folder and spec.is_deep then
       folders[#folders + 1] = name
-    elseif matches(patterns, name) and not is_hidden(names, name) then
-      files[#files + 1] = vim.object("FileInfo", { { "path", name } })
+    elseif matches(spec.patterns, name) and not is_hidden(names, name) then
+      files[#files + 1] = file_info(path, name, spec.details)
     end
   end
   results[#results + 1] = vim.object("HostDatastoreBrowserSearchResults", {
@@ -49,27 +62,29 @@ local function search_folder(results, at, patterns)
   for _, name in ipairs(folders) do
     local below <const> =
       { folder = at.folder .. "/" .. name, path = ("%s%s/"):format(at.path, name), datastore = at.datastore }
-    search_folder(results, below, patterns)
+    search_folder(results, below, spec)
   end
 end
 
---- All folders of a datastore, each with those of its files that match.
+--- The files of a folder that match, or those of each folder below it.
 ---@param datastore lab.Datastore
 ---@param path string "[ds]" or "[ds] dir"
----@param globs string[]
+---@param spec { matchPattern: string[]?, details: table? } HostDatastoreBrowserSearchSpec
+---@param is_deep boolean
 ---@return lab.Value
-function M.search(datastore, path, globs)
+function M.search(datastore, path, spec, is_deep)
   local name <const>, folder <const> = path:match "^%[(.-)%] ?(.*)$"
   local at <const> = datastore.folder .. "/" .. (folder or "")
   if name ~= datastore.name or not fs.stat(at) then error(not_found(path)) end
   local patterns <const> = {}
-  for i, glob in ipairs(globs) do
+  for i, glob in ipairs(spec.matchPattern or {}) do
     patterns[i] = pattern_of(glob)
   end
   local results <const> = {}
   local from <const> = ("[%s] %s"):format(name, folder ~= "" and folder .. "/" or "")
-  search_folder(results, { folder = at, path = from, datastore = vim.ref("Datastore", datastore.moref) }, patterns)
-  return vim.array("HostDatastoreBrowserSearchResults", results)
+  local start <const> = { folder = at, path = from, datastore = vim.ref("Datastore", datastore.moref) }
+  search_folder(results, start, { patterns = patterns, details = spec.details, is_deep = is_deep })
+  return is_deep and vim.array("HostDatastoreBrowserSearchResults", results) or results[1]
 end
 
 --- One file, and nothing else that its text may name.

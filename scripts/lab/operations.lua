@@ -457,18 +457,22 @@ M.PowerOnVM_Task = {
 M.PowerOffVM_Task =
   { of = "VirtualMachine", takes = "", effect = true, run = power("poweredOff", { name = "powerOff" }) }
 
-M.SearchDatastoreSubFolders_Task = {
-  of = "HostDatastoreBrowser",
-  takes = "datastorePath searchSpec?:HostDatastoreBrowserSearchSpec",
-  run = function(vc, object, args)
-    local globs <const> = args.searchSpec and args.searchSpec.matchPattern or {}
-    return vc:start_task(
-      "DatastoreBrowser.searchSubFolders",
-      object,
-      function() return browser.search(object.datastore, args.datastorePath, globs) end
-    )
-  end,
-}
+local function search(name, is_deep)
+  return {
+    of = "HostDatastoreBrowser",
+    takes = "datastorePath searchSpec?:HostDatastoreBrowserSearchSpec",
+    run = function(vc, object, args)
+      return vc:start_task(
+        "DatastoreBrowser." .. name,
+        object,
+        function() return browser.search(object.datastore, args.datastorePath, args.searchSpec or {}, is_deep) end
+      )
+    end,
+  }
+end
+
+M.SearchDatastore_Task = search("search", false)
+M.SearchDatastoreSubFolders_Task = search("searchSubFolders", true)
 
 M.DeleteDatastoreFile_Task = {
   of = "FileManager",

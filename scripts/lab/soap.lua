@@ -19,7 +19,8 @@ local TYPES <const> = {
   WaitOptions = "maxWaitSeconds?:int maxObjectUpdates?:int",
   SoapArgument = "name val",
   OptionValue = "key value",
-  HostDatastoreBrowserSearchSpec = "searchCaseInsensitive?:bool matchPattern* sortFoldersFirst?:bool",
+  HostDatastoreBrowserSearchSpec = "details?:FileQueryFlags searchCaseInsensitive?:bool matchPattern* sortFoldersFirst?:bool",
+  FileQueryFlags = "fileType:bool fileSize:bool modification:bool fileOwner?:bool",
 }
 
 local EXTENDS <const> = { TraversalSpec = "SelectionSpec" }

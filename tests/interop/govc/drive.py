@@ -101,6 +101,18 @@ def tells_datastores():
 
 
 @step
+def browses_datastores():
+    folder = "web & söhne"
+    assert folder in lines("datastore.ls", "-ds", "ds 1")
+    assert f"{folder}.vmdk" in lines("datastore.ls", "-ds", "ds 1", folder)
+    found = data("datastore.ls", "-R", "-l", "-ds", "ds 1")
+    sizes = {file["path"]: file["fileSize"] for result in found for file in result.get("file") or []}
+    assert sizes[f"{folder}.vmdk"] > 0, sizes
+    assert not [path for path in sizes if path.endswith("-flat.vmdk")], "an extent is shown beside its descriptor"
+    assert "was not found" in refusal("datastore.ls", "-ds", "ds 1", "nope")
+
+
+@step
 def collects_properties():
     assert lines("object.collect", "-s", "HostSystem:host-21", "name", "runtime.connectionState") == [HOST, "connected"]
     assert "config" in govc("object.collect", "VirtualMachine:vm-57")

@@ -19,7 +19,7 @@ describe("the lab's datastore browser", function()
 
   local function search(path, ...)
     local found <const> = {}
-    for _, folder in ipairs(browser.search(datastore, path, { ... }).items) do
+    for _, folder in ipairs(browser.search(datastore, path, { matchPattern = { ... } }, true).items) do
       for _, file in ipairs(vim.field(folder, "file").items) do
         found[#found + 1] = vim.field(folder, "folderPath") .. vim.field(file, "path")
       end
@@ -39,6 +39,14 @@ describe("the lab's datastore browser", function()
     assert.same({}, search("[ds 1]", "none*"))
     assert.equal("FileNotFound", fault_of(search, "[ds 1] none", "*"))
     assert.equal("FileNotFound", fault_of(search, "[ds 2]", "*"))
+  end)
+
+  it("shows one folder, what is below it, and how large it is", function()
+    local top <const> = vim.field(browser.search(datastore, "[ds 1]", {}, false), "file").items
+    assert.same({ "vm 1" }, { vim.field(top[1], "path") })
+    local spec <const> = { matchPattern = { "a.vmdk" }, details = { fileSize = true } }
+    local files <const> = vim.field(browser.search(datastore, "[ds 1] vm 1", spec, false), "file").items
+    assert.same({ 1, "6" }, { #files, vim.field(files[1], "fileSize").text })
   end)
 
   it("deletes one file", function()
