@@ -90,7 +90,8 @@ local function by_host(job, found)
   job:step "check before anything is changed"
   host:check_usable()
   local wrapper <const> = host:wrapper()
-  local initiators <const> = host:initiators_reaching(array:targets(), disk.datastore.extents)
+  local fabrics <const> = array.vendor.fabrics
+  local initiators <const> = host:initiators_reaching(fabrics, array:targets(), disk.datastore.extents)
   local adapters <const> = {}
   for _, port in ipairs(initiators) do
     adapters[#adapters + 1] = port.adapter
@@ -107,7 +108,7 @@ local function by_host(job, found)
     local shown <const> = array_maps.show(array, found.lun, {
       name = host.peer_name,
       initiators = initiators,
-      ports = host:ports(),
+      ports = host:ports(fabrics),
       before_map = function()
         job:promise("host.drop_paths", { host = host.ref, adapters = adapters }, "dead paths on " .. host.name)
       end,

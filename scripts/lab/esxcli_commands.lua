@@ -108,8 +108,13 @@ local function detached_remove(host, args)
   return {}
 end
 
-local DESCRIPTIONS <const> =
-  { iscsi = "iSCSI Software Adapter", fc = "QLogic 32Gb 2-port FC", block = "Smart Array P408i-a" }
+local DESCRIPTIONS <const> = {
+  iscsi = "iSCSI Software Adapter",
+  fc = "QLogic 32Gb 2-port FC",
+  block = "Smart Array P408i-a",
+  nvme = "VMware NVMe over TCP Storage Adapter",
+  sdc = "EMC ScaleIO",
+}
 
 local function adapter_list(host)
   local rows <const> = {}
@@ -152,6 +157,13 @@ local function iscsi_list(host, args)
     end
   end
   return { rows = rows }
+end
+
+local function nvme_info(host)
+  for _, hba in ipairs(host.hbas) do
+    if hba.nqn then return { rows = { { { "HostNQN", hba.nqn } } } } end
+  end
+  return { rows = { { { "HostNQN", "nqn.2014-08.com.vmware:nvme:" .. host.name } } } }
 end
 
 local function version(host)
@@ -277,6 +289,7 @@ return {
     { param("adapter", "A", "One adapter") },
     iscsi_list
   ),
+  command("nvme info get", "NVMeInfo", "NVMe name of the host", {}, nvme_info),
   command(
     "software vib list",
     "VIBSummaryExt",

@@ -10,10 +10,12 @@ local M <const> = {}
 
 ---@class lab.Hba
 ---@field device string "vmhba64"
----@field kind "iscsi"|"fc"|"block"
+---@field kind "iscsi"|"fc"|"nvme"|"sdc"|"block"
 ---@field iqn? string
 ---@field wwnn? string 16 hex digits
 ---@field wwpn? string
+---@field nqn? string of the host, on its NVMe adapters
+---@field guid? string of PowerFlex' kernel module
 ---@field arrays? string[] products its fabric reaches; nil: all
 ---@field driver? string
 ---@field model? string
@@ -103,11 +105,7 @@ end
 
 ---@param hba lab.Hba
 ---@return string[] ids none for adapters that reach no array
-local function initiators(hba)
-  if hba.kind == "iscsi" then return { hba.iqn } end
-  if hba.kind == "fc" then return { hba.wwpn } end
-  return {}
-end
+local function initiators(hba) return { hba.iqn or hba.wwpn or hba.nqn or hba.guid } end
 
 --- Whether the adapter's network has the array that owns the LUN.
 ---@return boolean
@@ -303,6 +301,7 @@ end
 function M.uid(hba)
   if hba.kind == "iscsi" then return hba.iqn end
   if hba.kind == "fc" then return "fc." .. hba.wwnn .. ":" .. hba.wwpn end
+  if hba.kind ~= "block" then return hba.device end
   return "sas.500056b3a1b2c3d4"
 end
 

@@ -4,8 +4,8 @@
 local M <const> = {}
 
 ---@class lab.Port
----@field kind "iscsi"|"fc"
----@field id string the array's IQN, or 16 hex digits of the WWPN
+---@field kind "iscsi"|"fc"|"nvme"|"sdc"
+---@field id string the array's IQN, 16 hex digits of the WWPN, or the NQN of its subsystem
 
 ---@class lab.Lun
 ---@field naa string "naa.600a0980…"

@@ -399,7 +399,32 @@ M.UpdateOptions = {
   end,
 }
 
-M.QueryModules = { of = "HostKernelModuleSystem", takes = "", run = function(_, object) host_of(object) end }
+local function kernel_module(id, name, options)
+  return vim.object("KernelModuleInfo", {
+    { "id", id },
+    { "name", name },
+    { "version", "1.0" },
+    { "filename", "/usr/lib/vmware/vmkmod/" .. name },
+    { "optionString", options },
+    { "loaded", true },
+    { "enabled", true },
+    { "useCount", 1 },
+  })
+end
+
+M.QueryModules = {
+  of = "HostKernelModuleSystem",
+  takes = "",
+  run = function(_, object)
+    local modules <const> = { kernel_module(1, "iscsi_vmk", "") }
+    for _, hba in ipairs(host_of(object).hbas) do
+      if hba.kind == "sdc" then
+        modules[2] = kernel_module(2, "scini", "IoctlMdmIPStr=192.0.2.40 IoctlIniGuidStr=" .. hba.guid)
+      end
+    end
+    return table.unpack(modules)
+  end,
+}
 
 M.fetchSoftwarePackages = {
   of = "HostImageConfigManager",

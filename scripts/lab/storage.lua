@@ -5,7 +5,9 @@ local vim <const> = require "lab.vim"
 ---@class lab.storage
 local M <const> = {}
 
-local KEYS <const> = { iscsi = "InternetScsiHba", fc = "FibreChannelHba", block = "BlockHba" }
+-- PowerFlex' kernel module says that it is FC.
+local KEYS <const> =
+  { iscsi = "InternetScsiHba", fc = "FibreChannelHba", sdc = "FibreChannelHba", nvme = "TcpHba", block = "BlockHba" }
 local BLOCK_BYTES <const> = 512
 
 local function hba_key(hba) return "key-vim.host." .. KEYS[hba.kind] .. "-" .. hba.device end
@@ -39,6 +41,11 @@ local HBAS <const> = {
       { "speed", vim.long(32) },
     }
   end,
+  sdc = function()
+    local none <const> = vim.long(0)
+    return { { "portWorldWideName", none }, { "nodeWorldWideName", none }, { "portType", "unknown" }, { "speed", none } }
+  end,
+  nvme = function() return {} end,
   block = function() return {} end,
 }
 
@@ -51,7 +58,7 @@ local function hba_object(i, hba)
     { "model", hba.model },
     { "driver", hba.driver },
     { "pci", ("0000:%02x:00.0"):format(i) },
-    { "storageProtocol", "scsi" },
+    { "storageProtocol", hba.kind == "nvme" and "nvme" or "scsi" },
   }
   for _, field in ipairs(HBAS[hba.kind](hba)) do
     fields[#fields + 1] = field
@@ -109,6 +116,7 @@ local function transport(port)
       { "address", vim.strings { "127.0.0.1:3260" } },
     })
   end
+  if port.kind ~= "fc" then return vim.derived("HostBlockAdapterTargetTransport", {}) end
   return vim.derived("HostFibreChannelTargetTransport", {
     { "portWorldWideName", M.wwn(port.id) },
     { "nodeWorldWideName", M.wwn(node_of(port.id)) },
@@ -169,6 +177,31 @@ local function topology(host)
     })
   end
   return vim.object("HostScsiTopology", { { "adapter", vim.array("HostScsiTopologyInterface", interfaces) } })
+end
+
+local function nvme_topology(host)
+  local interfaces <const> = {}
+  for _, hba in ipairs(host.hbas) do
+    local controllers <const> = {}
+    for i, port in ipairs(hba.kind == "nvme" and logged_in(host, hba) or {}) do
+      controllers[i] = vim.object("HostNvmeController", {
+        { "key", ("key-vim.host.NvmeController-%s-%d"):format(hba.device, i) },
+        { "controllerNumber", 256 + i },
+        { "subnqn", port.id },
+        { "name", ("%s#%s"):format(port.id, hba.device) },
+        { "associatedAdapter", hba_key(hba) },
+        { "transportType", "tcp" },
+      })
+    end
+    if hba.kind == "nvme" then
+      interfaces[#interfaces + 1] = vim.object("HostNvmeTopologyInterface", {
+        { "key", "key-vim.host.NvmeTopology.Interface-" .. hba.device },
+        { "adapter", hba_key(hba) },
+        { "connectedController", vim.array("HostNvmeController", controllers) },
+      })
+    end
+  end
+  return vim.object("HostNvmeTopology", { { "adapter", vim.array("HostNvmeTopologyInterface", interfaces) } })
 end
 
 local function path_state(device, is_live)
@@ -244,6 +277,7 @@ function M.info(host)
       end,
     },
     { "scsiTopology", function() return topology(host) end },
+    { "nvmeTopology", function() return nvme_topology(host) end },
     { "multipathInfo", function() return multipath(host) end },
     { "softwareInternetScsiEnabled", true },
   })

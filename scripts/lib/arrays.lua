@@ -138,9 +138,11 @@ function Array:lun_of(pv)
   )
 end
 
---- Its target ports that are up; none where it cannot tell.
----@return { kind: string, id: string }[]
-function Array:targets() return self:offers "targets" and self:read "targets" or {} end
+--- Its target ports that are up; nil where it cannot tell.
+---@return { kind: string, id: string }[]?
+function Array:targets()
+  if self:offers "targets" then return self:read "targets" end
+end
 
 function Array:maps_of(lun) return self:read("maps_of", lun) end
 function Array:luns_of(host) return self:read("luns_of", host) end

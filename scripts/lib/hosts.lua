@@ -1,7 +1,7 @@
 --- An ESXi host as flows see it: its ports, its view of a LUN, and the clone that it runs.
 local clones <const> = require "lib.clones"
 local fail <const> = require "lib.fail"
-local initiator <const> = require "lib.initiator"
+local host_ports <const> = require "lib.host_ports"
 local timer <const> = require "lunalift.timer"
 local vsphere <const> = require "lunalift.vsphere"
 local words <const> = require "lib.words"
@@ -58,6 +58,7 @@ function M.open(vcenter, ref)
     advanced = props["configManager.advancedOption"],
     adapters = list(props["config.storageDevice.hostBusAdapter"]),
     topology = props["config.storageDevice.scsiTopology"],
+    port_names = {},
   }, Host)
 end
 
@@ -79,114 +80,14 @@ end
 ---@return Fail? why
 function Host:esxcli(words_, args, options) return self.vcenter.session:esxcli(self.ref, words_, args, options) end
 
--- ---- ports ----
-
-local function wwn(text) return ("%016x"):format(math.tointeger(tonumber(text)) or 0) end
-
-local function read_adapter(hba)
-  if hba._type == "HostInternetScsiHba" then return { kind = "iscsi", id = hba.iScsiName, adapter = hba.device } end
-  if hba._type and hba._type:find "^HostFibreChannel" then
-    local id <const> = ("fc.%s:%s"):format(wwn(hba.nodeWorldWideName), wwn(hba.portWorldWideName))
-    return { kind = "fc", id = id, adapter = hba.device }
-  end
-  return { kind = "other", id = hba.device, adapter = hba.device }
-end
-
---- All its initiators, whatever they reach.
+--- All its initiators of these fabrics, whatever they reach.
 ---@return lib.Initiator[]
-function Host:ports()
-  local ports <const> = {}
-  for i, hba in ipairs(self.adapters) do
-    ports[i] = read_adapter(hba)
-  end
-  return ports
-end
+function Host:ports(fabrics) return host_ports.all(self, fabrics) end
 
-local function target_id(transport)
-  if not transport then return nil end
-  if transport.iScsiName then return transport.iScsiName end
-  if transport.portWorldWideName then return wwn(transport.portWorldWideName) end
-end
-
--- Keys of the target ports that each adapter of the host is logged in to.
-local function ports_by_adapter(topology)
-  local ports <const> = {}
-  for _, adapter in ipairs(topology and list(topology.adapter) or {}) do
-    local keys <const> = {}
-    for _, target in ipairs(list(adapter.target)) do
-      local id <const> = target_id(target.transport)
-      if id then keys[initiator.key(id)] = true end
-    end
-    ports[adapter.adapter] = keys
-  end
-  return ports
-end
-
-local function none_reaches(self, targets)
-  local ids <const> = {}
-  for _, target in ipairs(targets) do
-    ids[#ids + 1] = target.id
-  end
-  local why <const> = fail.new("config", "no adapter of host %s is logged in to the array", self.name)
-  return fail.hint(why, "connect the host to one of the array's ports: %s", words.list(ids))
-end
-
--- Keys of the adapters that have an active path to one of the devices.
-local function adapters_of_devices(self, naas)
-  local PATHS_TO <const> = { "config.storageDevice.scsiLun", "config.storageDevice.multipathInfo" }
-  local spec <const> = { objects = { self.ref }, props = { HostSystem = PATHS_TO } }
-  local props <const> = (self.vcenter:retrieve("paths of " .. self.name, spec)[1] or {}).props or {}
-  local is_wanted <const>, keys <const> = {}, {}
-  for _, lun in ipairs(list(props[PATHS_TO[1]])) do
-    for _, naa in ipairs(naas) do
-      if lun.canonicalName == naa then is_wanted[lun.key] = true end
-    end
-  end
-  for _, unit in ipairs(list((props[PATHS_TO[2]] or {}).lun)) do
-    for _, path in ipairs(is_wanted[unit.lun] and list(unit.path) or {}) do
-      if (path.state or ""):lower() == "active" then keys[path.adapter] = true end
-    end
-  end
-  return keys
-end
-
--- The array tells no ports: those initiators that the source is reached through, else all FC ones, else all iSCSI ones.
-local function initiators_of_source(self, naas)
-  local keys <const> = #naas > 0 and adapters_of_devices(self, naas) or {}
-  local by <const> = { active = {}, fc = {}, iscsi = {} }
-  for _, hba in ipairs(self.adapters) do
-    local port <const> = read_adapter(hba)
-    if by[port.kind] then
-      table.insert(by[port.kind], port)
-      if keys[hba.key] then table.insert(by.active, port) end
-    end
-  end
-  for _, kind in ipairs { "active", "fc", "iscsi" } do
-    if #by[kind] > 0 then return by[kind] end
-  end
-  local why <const> = fail.new("config", "host %s has no FC or iSCSI adapter", self.name)
-  error(fail.hint(why, "name a host that reaches the array with --migration-host"))
-end
-
---- The host's initiators that are logged in to one of the array's target ports: those that will see a LUN mapped to them. Where the array
---- tells no ports, those through which the source's devices are reached.
----@param targets { kind: string, id: string }[]
----@param source_naas? string[]
+--- Those that reach the array: see lib.host_ports.
 ---@return lib.Initiator[]
-function Host:initiators_reaching(targets, source_naas)
-  if #targets == 0 then return initiators_of_source(self, source_naas or {}) end
-  local ports <const> = ports_by_adapter(self.topology)
-  local reaching <const> = {}
-  for _, hba in ipairs(self.adapters) do
-    for _, target in ipairs(targets) do
-      if (ports[hba.key] or {})[initiator.key(target.id)] then
-        reaching[#reaching + 1] = read_adapter(hba)
-        break
-      end
-    end
-  end
-  if #reaching == 0 then error(none_reaches(self, targets)) end
-  return reaching
+function Host:initiators_reaching(fabrics, targets, source_naas)
+  return host_ports.reaching(self, fabrics, targets, source_naas)
 end
 
 -- ---- devices ----

@@ -4,8 +4,8 @@ local fail <const> = require "lib.fail"
 local M <const> = {}
 
 ---@class lib.Initiator
----@field kind "iscsi"|"fc"|"nvme"|"sas"|"other"
----@field id string an IQN or EUI; for FC as ESXi says it, fc.<16 hex WWNN>:<16 hex WWPN>; else what the adapter is called
+---@field kind "iscsi"|"fc"|"nvme"|"sas"|"sdc"
+---@field id string an IQN or EUI; for FC as ESXi says it, fc.<16 hex WWNN>:<16 hex WWPN>; the host's NQN; a SAS address; PowerFlex' GUID
 ---@field adapter string vmhba64
 
 local function refuse(id, what) return nil, fail.new("protocol", 'FC adapter id "%s" %s', id, what) end

@@ -191,9 +191,10 @@ end
 -- By the name that we give, and by upstream's. Of that name another vCenter may have a host, too: its ports tell.
 local function scan_array(scan, host, clones)
   local array <const> = scan.array
-  local reached <const>, initiators <const> = pcall(host.initiators_reaching, host, array:targets())
+  local fabrics <const> = array.vendor.fabrics
+  local reached <const>, initiators <const> = pcall(host.initiators_reaching, host, fabrics, array:targets())
   if not reached then return end
-  local adapters <const>, ports <const> = {}, host:ports()
+  local adapters <const>, ports <const> = {}, host:ports(fabrics)
   for i, port in ipairs(initiators) do
     adapters[i] = port.adapter
   end

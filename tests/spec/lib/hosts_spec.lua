@@ -22,6 +22,7 @@ local FC <const> = {
   nodeWorldWideName = "2305843012445932220",
   portWorldWideName = "-6845471433603153919",
 }
+local SCSI <const> = { "iscsi", "fc" }
 local LOCAL <const> = { _type = "HostBlockHba", key = "key-vmhba0", device = "vmhba0" }
 
 describe("a host", function()
@@ -99,7 +100,7 @@ describe("a host", function()
       }
       assert.same(
         { { kind = "iscsi", id = ISCSI.iScsiName, adapter = "vmhba64" } },
-        host:initiators_reaching { { kind = "iscsi", id = "IQN.1992-08.com.netapp:sn.1" } }
+        host:initiators_reaching(SCSI, { { kind = "iscsi", id = "IQN.1992-08.com.netapp:sn.1" } })
       )
     end)
 
@@ -110,7 +111,7 @@ describe("a host", function()
       }
       assert.same(
         { { kind = "fc", id = "fc.20000000c0a80abc:a100000000000001", adapter = "vmhba2" } },
-        host:initiators_reaching { { kind = "fc", id = "A1:00:00:00:00:00:00:02" } }
+        host:initiators_reaching(SCSI, { { kind = "fc", id = "A1:00:00:00:00:00:00:02" } })
       )
     end)
 
@@ -122,17 +123,95 @@ describe("a host", function()
           { hba = FC, targets = { fc_target "1", fc_target "2" } }
         ),
       }
-      local reaching <const> =
-        host:initiators_reaching { { id = "0000000000000001" }, { id = "0000000000000002" }, { id = "iqn.mine" } }
+      local reaching <const> = host:initiators_reaching(
+        SCSI,
+        { { id = "0000000000000001" }, { id = "0000000000000002" }, { id = "iqn.mine" } }
+      )
       assert.equal(1, #reaching)
       assert.equal("vmhba2", reaching[1].adapter)
     end)
 
     it("or not, and then names the ports to connect", function()
       local host <const> = open { ["config.storageDevice.hostBusAdapter"] = { ISCSI } }
-      local why <const> = raised(host.initiators_reaching, host, { { id = "iqn.a" }, { id = "iqn.b" } })
+      local why <const> = raised(host.initiators_reaching, host, SCSI, { { id = "iqn.a" }, { id = "iqn.b" } })
       assert.equal("config", why.kind)
       assert.matches("iqn.a and iqn.b", why.hint, 1, true)
+    end)
+  end)
+
+  describe("has ports of a fabric", function()
+    local NVME <const> =
+      { _type = "HostTcpHba", key = "key-vmhba66", device = "vmhba66", storageProtocol = "nvme", driver = "nvmetcp" }
+    local SCINI <const> = {
+      _type = "HostFibreChannelHba",
+      key = "key-vmhba67",
+      device = "vmhba67",
+      driver = "scini",
+      portWorldWideName = "0",
+    }
+    local SAS <const> =
+      { _type = "HostSerialAttachedHba", key = "key-vmhba1", device = "vmhba1", nodeWorldWideName = "500056b3a1b2c3d4" }
+    local NQN <const>, GUID <const> = "nqn.2014-08.com.vmware:nvme:esx1", "9E56672F-2F4B-4A42-BFF4-88B6846FBFDA"
+
+    local function host_of_all()
+      local host <const>, job <const>, answers <const> = open {
+        ["config.storageDevice.hostBusAdapter"] = { ISCSI, FC, NVME, SCINI, SAS, LOCAL },
+        ["config.storageDevice.nvmeTopology"] = {
+          adapter = { { adapter = NVME.key, connectedController = { { subnqn = "nqn.array:one" } } } },
+        },
+        ["configManager.kernelModuleSystem"] = { type = "HostKernelModuleSystem", id = "k-1" },
+      }
+      answers["nvme info get"] = function() return { { HostNQN = NQN } } end
+      answers.QueryModules = function()
+        job.trace[#job.trace + 1] = "modules"
+        return {
+          { name = "iscsi_vmk", optionString = "ioctlIniGuidStr=no" },
+          { name = "scini", optionString = "IoctlMdmIPStr=192.0.2.1 ioctlIniGuidStr=" .. GUID },
+        }
+      end
+      return host, job
+    end
+
+    local function texts(ports)
+      local shown <const> = {}
+      for i, port in ipairs(ports) do
+        shown[i] = ("%s %s %s"):format(port.kind, port.adapter, port.id)
+      end
+      return shown
+    end
+
+    it("and asks for names of the whole host only where an array speaks it, once", function()
+      local host <const>, job <const> = host_of_all()
+      assert.same({
+        "iscsi vmhba64 " .. ISCSI.iScsiName,
+        "fc vmhba2 fc.20000000c0a80abc:a100000000000001",
+        "sas vmhba1 500056b3a1b2c3d4",
+      }, texts(host:ports { "fc", "iscsi", "sas" }))
+      assert.same({}, job.trace)
+      for _ = 1, 2 do
+        assert.same({ "nvme vmhba66 " .. NQN, "sdc vmhba67 " .. GUID }, texts(host:ports { "nvme", "sdc" }))
+      end
+      assert.same({ "host-1: nvme info get ", "modules" }, job.trace)
+    end)
+
+    it("of which NVMe ones reach a subsystem, and PowerFlex' need no target", function()
+      local host <const> = host_of_all()
+      assert.same(
+        { "nvme vmhba66 " .. NQN },
+        texts(host:initiators_reaching({ "nvme", "fc" }, { { kind = "nvme", id = "NQN.array:one" } }))
+      )
+      assert.same({ "sdc vmhba67 " .. GUID }, texts(host:initiators_reaching({ "sdc" }, nil, { "naa.1" })))
+    end)
+
+    it("or none, when the module has no GUID", function()
+      local host <const> = open { ["config.storageDevice.hostBusAdapter"] = { SCINI } }
+      local why <const> = raised(host.initiators_reaching, host, { "sdc" })
+      assert.equal("host host-1.example has no adapter for PowerFlex (scini)", why.message)
+    end)
+
+    it("and none is up where an array tells of none", function()
+      local host <const> = host_of_all()
+      assert.matches("bring up a port", raised(host.initiators_reaching, host, SCSI, {}).hint)
     end)
   end)
 
@@ -155,7 +234,7 @@ describe("a host", function()
         ["config.storageDevice.multipathInfo"] = { lun = paths },
       }
       local names <const> = {}
-      for i, port in ipairs(host:initiators_reaching({}, naas)) do
+      for i, port in ipairs(host:initiators_reaching(SCSI, nil, naas)) do
         names[i] = port.adapter
       end
       return names
@@ -177,7 +256,7 @@ describe("a host", function()
       assert.same({ "vmhba64" }, adapters({ LOCAL, ISCSI }, {}, {}))
       local ok <const>, why <const> = pcall(adapters, { LOCAL }, {}, {})
       assert.is_false(ok)
-      assert.equal("host host-1.example has no FC or iSCSI adapter", why.message)
+      assert.equal("host host-1.example has no adapter for iSCSI and FC", why.message)
     end)
   end)
 

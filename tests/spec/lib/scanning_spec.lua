@@ -49,6 +49,7 @@ describe("scanning", function()
   }
 
   local array <const> = {
+    vendor = { fabrics = { "iscsi" } },
     where = "array.example",
     targets = function() return {} end,
     hosts_of = function(_, _, name) return { peers[name] } end,
