@@ -224,11 +224,19 @@ local function wait_off(self, naa)
   end
 end
 
---- Stop all I/O to the device and forget it. Nothing to do when the host does not show it.
+-- One that was unmapped while it was off is listed nowhere else.
+local function remembers_off(self, naa)
+  for _, one in ipairs(self:detached()) do
+    if one == naa then return true end
+  end
+  return false
+end
+
+--- Stop all I/O to the device and forget it. Nothing to do when the host does not know it.
 function Host:detach(naa)
   local device <const> = self:device(naa)
-  if not device then return end
-  if not GONE[device.Status] then
+  if not device and not remembers_off(self, naa) then return end
+  if device and not GONE[device.Status] then
     local args <const> = { state = "off", device = naa }
     local function is_so() return is_off(self, naa) or nil end
     self:set_state("host.detach", naa, "storage core device set", args, { is_so = is_so })

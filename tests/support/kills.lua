@@ -40,13 +40,16 @@ local LEASES <const> = "/apis/coordination.k8s.io/v1/namespaces"
 local MARK <const> = "lunalift.io/journal"
 
 ---@class kills.Point
----@field when "before"|"during"|"after"|"between" the last: after it, while nothing is changed
+---@field when "before"|"during"|"after"|"between"|"starved" between: after it, while nothing is changed; starved: by itself, see `starve`
 ---@field n integer number of the effect
 ---@field name string of the effect
 ---@field nth? integer during: which of the effect's requests
 ---@field request? { service: string, earlier: integer } during: known by how many writing requests its service had before
 ---@field is_running? boolean the clone stands still meanwhile
 ---@field is_unlearnt? boolean upstream's wrapper named the clone, and nobody heard
+---@field again? "populate"|"reap" only this comes after it
+---@field starve? string starved: what LUNALIFT_STARVE of lunalift-starved says
+---@field judge? fun(ended: ProcessEnd, left: string[]): string? starved: what is wrong with it
 
 ---@class kills.Case
 ---@field point kills.Point
@@ -312,6 +315,17 @@ function HOW.between(bench, _, mark) return kill_at_request(bench, mark, asks_fo
 
 -- ---- what comes after ----
 
+function HOW.starved(bench, point)
+  local bin <const> = bench.lab.bin:gsub("[^/]+$", "tests/lunalift-starved")
+  local run <const> = bench.lab:start_populate {
+    bin = bin,
+    claim = CLAIM,
+    flags = bench.home.flags,
+    env = { LUNALIFT_STARVE = point.starve },
+  }
+  return task.within(WITHIN_S, run.wait, run) or { code = "no end", err = "" }
+end
+
 local AGAIN <const> = {}
 
 -- A clone that stands still goes on once it is looked at.
@@ -415,7 +429,10 @@ function Bench:run(case)
   local before <const>, mark <const> = self:world(), lab:mark()
 
   local killed <const> = HOW[point.when](self, point, mark)
-  if killed.signal ~= 9 then
+  if point.judge then
+    local problem <const> = point.judge(killed, differences(before, self:world()))
+    if problem then add("%s", problem) end
+  elseif killed.signal ~= 9 then
     add("it was not killed, but ended with %s: %s", killed.code or killed.signal, killed.err)
   end
   lab:faults {}
@@ -471,7 +488,7 @@ function M.run_all(home, benches, points, wrapper)
   local cases <const>, results <const>, workers <const>, taken = {}, {}, {}, 0
   for _, point in ipairs(points) do
     for _, again in ipairs(M.AGAIN) do
-      cases[#cases + 1] = { point = point, again = again }
+      if again == (point.again or again) then cases[#cases + 1] = { point = point, again = again } end
     end
   end
   local function work(i)

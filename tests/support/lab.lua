@@ -215,6 +215,7 @@ end
 ---@field words? string[] further arguments
 ---@field env? table<string, string|false> likewise
 ---@field argv? string[] the whole command line after the program's name, in place of populate's
+---@field bin? string another program than the lab's
 ---@field on_terminal? boolean
 
 --- Start `lunalift populate` for a claim.
@@ -233,7 +234,7 @@ function Lab:start_populate(options)
   for name, value in pairs(options.flags or {}) do
     flags[name] = value or nil
   end
-  local argv = { self.bin, "populate" }
+  local argv = { options.bin or self.bin, "populate" }
   for name, value in pairs(flags) do
     argv[#argv + 1] = ("--%s=%s"):format(name, value)
   end

@@ -446,6 +446,17 @@ describe("a host", function()
       assert.same({ "effect 1 host.forget naa.1 on host-1.example" }, fake_job.only(job.trace, "effect"))
     end)
 
+    it("only forgets one that is off and was unmapped since", function()
+      local host <const>, job <const>, answers <const> = open()
+      device(answers)
+      answers["storage core device detached list"] = function()
+        return { { DeviceUID = "naa.2" }, { DeviceUID = "naa.1" } }
+      end
+      host:detach "naa.1"
+      host:detach "naa.3"
+      assert.same({ "effect 1 host.forget naa.1 on host-1.example" }, fake_job.only(job.trace, "effect"))
+    end)
+
     it("again when the answer was lost", function()
       local host <const>, job <const>, answers <const> = open()
       local state <const> = device(answers, "on")

@@ -1,0 +1,78 @@
+--- Memory that runs out during populate: one allocation of its Lua states, all from one on, or one in C. The allocations are chosen by a
+--- seed. Whatever its end, it says what is left, and a second run or reap leaves nothing.
+local kills <const> = require "support.kills"
+
+local LABS <const>, SEED <const> = 2, 4
+local POINTS <const> = { lua = 24, all = 10, c = 14 }
+local EVERY <const> = math.tointeger(tonumber(os.getenv "LUNALIFT_MATRIX_EVERY")) or 1
+
+local SIGABRT <const>, INCOMPLETE <const> = 6, 5
+
+-- A process that was ended in the middle of it keeps its journal; one that went on to its end leaves nothing, or says so.
+local function judge(ended, left)
+  local has_journal <const> = table.concat(left, "\n"):find "%.json = there" ~= nil
+  local said_so <const> = ended.err:find "[Oo]ut of memory\n" ~= nil
+  if (ended.signal == SIGABRT or ended.code == 255) and said_so then return end
+  if ended.code == 1 and ended.err:find "error: not enough memory\n" then return end
+  if not math.type(ended.code) then
+    return ("it ended with %s: %s"):format(ended.code or ended.signal, ended.err:sub(-1500))
+  end
+  if #left > 0 and not (ended.code == INCOMPLETE and has_journal) then
+    return ("with exit code %d it left: %s\n%s"):format(ended.code, table.concat(left, "; "), ended.err:sub(-1500))
+  end
+end
+
+local function choose(totals)
+  local points <const> = {}
+  math.randomseed(SEED)
+  for _, what in ipairs { "lua", "all", "c" } do
+    for i = 1, POINTS[what] // EVERY do
+      local starve <const> = ("%s %d"):format(what, math.random(totals[what]))
+      points[#points + 1] =
+        { when = "starved", n = i, name = starve, starve = starve, again = kills.AGAIN[i % 2 + 1], judge = judge }
+    end
+  end
+  return points
+end
+
+describe("a populate that runs out of memory", function()
+  local benches <const>, results, points = {}, nil, nil
+
+  setup(function()
+    for i = 1, LABS do
+      benches[i] = kills.open "file"
+    end
+    local lua, c
+    kills.run_all("file", { benches[1] }, {
+      {
+        when = "starved",
+        n = 0,
+        name = "nothing",
+        again = "reap",
+        judge = function(ended)
+          lua, c = ended.err:match "# allocations: lua (%d+), c (%d+)"
+          return ended.code ~= 0 and ended.err or nil
+        end,
+      },
+    })
+    points = choose { lua = assert(math.tointeger(lua)), all = math.tointeger(lua), c = math.tointeger(c) }
+    print(("# %s allocations in Lua, %s in C"):format(lua, c))
+    results = kills.run_all("file", benches, points)
+  end)
+
+  teardown(function()
+    for _, bench in ipairs(benches) do
+      bench:close()
+    end
+    kills.tell(("memory matrix: %d points"):format(#points), results)
+  end)
+
+  it(
+    "says what it leaves, and is followed by a run that copies once and leaves nothing",
+    function() kills.assert_good(results, "starved", "populate") end
+  )
+  it(
+    "says what it leaves, and is followed by reap, which leaves nothing",
+    function() kills.assert_good(results, "starved", "reap") end
+  )
+end)
