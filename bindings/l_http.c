@@ -150,6 +150,17 @@ static void build_url(lua_State *L, struct request *r, int config, int path_idx,
     lua_pop(L, 1);
 }
 
+/* The option `body`, on top. */
+static void add_text(lua_State *L, struct lift_buf *out)
+{
+    size_t length = 0;
+    const struct lift_secret *secret = secret_test(L, -1);
+    if (!secret && lua_type(L, -1) != LUA_TSTRING)
+        luaL_error(L, "option 'body' must be a string or secret: got %s", luaL_typename(L, -1));
+    const char *text = secret ? lift_secret_bytes(secret) : lua_tolstring(L, -1, &length);
+    add(L, out, text, secret ? lift_secret_length(secret) : length, false);
+}
+
 /* Fill r->body; the Content-Type that goes with it, NULL for none. */
 static const char *build_body(lua_State *L, struct request *r, int options)
 {
@@ -164,17 +175,12 @@ static const char *build_body(lua_State *L, struct request *r, int options)
     }
     if (!json && !body)
         return NULL;
-    size_t length = 0;
-    const char *text = NULL;
     lua_getfield(L, options, json ? "json" : "body");
-    const struct lift_secret *secret = body ? secret_test(L, -1) : NULL;
     if (json)
-        json_encode(L, lua_gettop(L), false);
-    else if (!secret && lua_type(L, -1) != LUA_TSTRING)
-        luaL_error(L, "option 'body' must be a string or secret: got %s", luaL_typename(L, -1));
-    text = secret ? lift_secret_bytes(secret) : lua_tolstring(L, -1, &length);
-    add(L, &r->body, text, secret ? lift_secret_length(secret) : length, false);
-    lua_pop(L, json ? 2 : 1);
+        json_reveal(L, lua_gettop(L), &r->body);
+    else
+        add_text(L, &r->body);
+    lua_pop(L, 1);
     return json ? "application/json" : NULL;
 }
 

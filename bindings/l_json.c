@@ -141,7 +141,9 @@ static int decode(lua_State *L)
 
 /* ---- writing ---- */
 
-static void write_value(lua_State *L, struct lift_buf *out, int idx, int depth, bool indent);
+enum style { COMPACT, INDENTED, REVEALING }; /* REVEALING: compact, secrets in clear */
+
+static void write_value(lua_State *L, struct lift_buf *out, int idx, int depth, enum style style);
 
 static void add(lua_State *L, struct lift_buf *out, const char *text, size_t length)
 {
@@ -154,19 +156,18 @@ static void adds(lua_State *L, struct lift_buf *out, const char *text)
     add(L, out, text, strlen(text));
 }
 
-static void new_line(lua_State *L, struct lift_buf *out, int depth, bool indent)
+static void new_line(lua_State *L, struct lift_buf *out, int depth, enum style style)
 {
-    if (!indent)
+    if (style != INDENTED)
         return;
     adds(L, out, "\n");
     while (depth-- > 0)
         adds(L, out, "  ");
 }
 
-static void write_string(lua_State *L, struct lift_buf *out, int idx)
+static void write_text(lua_State *L, struct lift_buf *out, const char *text, size_t length)
 {
-    size_t length = 0;
-    const char *text = lua_tolstring(L, idx, &length), *end = text + length, *run = text;
+    const char *end = text + length, *run = text;
     adds(L, out, "\"");
     for (const char *c = text; c < end; c++) {
         unsigned char byte = (unsigned char)*c;
@@ -184,6 +185,13 @@ static void write_string(lua_State *L, struct lift_buf *out, int idx)
     }
     add(L, out, run, (size_t)(end - run));
     adds(L, out, "\"");
+}
+
+static void write_string(lua_State *L, struct lift_buf *out, int idx)
+{
+    size_t length = 0;
+    const char *text = lua_tolstring(L, idx, &length);
+    write_text(L, out, text, length);
 }
 
 static void write_number(lua_State *L, struct lift_buf *out, int idx)
@@ -213,7 +221,7 @@ static bool is_array(lua_State *L, int idx)
     return marked || lua_rawlen(L, idx) > 0;
 }
 
-static void write_array(lua_State *L, struct lift_buf *out, int idx, int depth, bool indent)
+static void write_array(lua_State *L, struct lift_buf *out, int idx, int depth, enum style style)
 {
     lua_Integer count = (lua_Integer)lua_rawlen(L, idx), seen = 0;
     for (lua_pushnil(L); lua_next(L, idx) != 0; lua_pop(L, 1))
@@ -224,13 +232,13 @@ static void write_array(lua_State *L, struct lift_buf *out, int idx, int depth, 
     for (lua_Integer i = 1; i <= count; i++) {
         if (i > 1)
             adds(L, out, ",");
-        new_line(L, out, depth + 1, indent);
+        new_line(L, out, depth + 1, style);
         lua_rawgeti(L, idx, i);
-        write_value(L, out, lua_gettop(L), depth + 1, indent);
+        write_value(L, out, lua_gettop(L), depth + 1, style);
         lua_pop(L, 1);
     }
     if (count > 0)
-        new_line(L, out, depth, indent);
+        new_line(L, out, depth, style);
     adds(L, out, "]");
 }
 
@@ -252,7 +260,7 @@ static lua_Integer push_keys(lua_State *L, int idx)
     return count;
 }
 
-static void write_object(lua_State *L, struct lift_buf *out, int idx, int depth, bool indent)
+static void write_object(lua_State *L, struct lift_buf *out, int idx, int depth, enum style style)
 {
     lua_Integer count = push_keys(L, idx);
     int keys = lua_gettop(L);
@@ -260,21 +268,33 @@ static void write_object(lua_State *L, struct lift_buf *out, int idx, int depth,
     for (lua_Integer i = 1; i <= count; i++) {
         if (i > 1)
             adds(L, out, ",");
-        new_line(L, out, depth + 1, indent);
+        new_line(L, out, depth + 1, style);
         lua_rawgeti(L, keys, i);
         write_string(L, out, lua_gettop(L));
-        adds(L, out, indent ? ": " : ":");
+        adds(L, out, style == INDENTED ? ": " : ":");
         lua_rawget(L, idx);
-        write_value(L, out, lua_gettop(L), depth + 1, indent);
+        write_value(L, out, lua_gettop(L), depth + 1, style);
         lua_pop(L, 1);
     }
     if (count > 0)
-        new_line(L, out, depth, indent);
+        new_line(L, out, depth, style);
     adds(L, out, "}");
     lua_pop(L, 1);
 }
 
-static void write_value(lua_State *L, struct lift_buf *out, int idx, int depth, bool indent)
+/* What JSON has no word for. */
+static void write_other(lua_State *L, struct lift_buf *out, int idx, enum style style)
+{
+    const struct lift_secret *secret = style == REVEALING ? secret_test(L, idx) : NULL;
+    if (secret != NULL)
+        write_text(L, out, lift_secret_bytes(secret), lift_secret_length(secret));
+    else if (is_null(L, idx))
+        adds(L, out, "null");
+    else
+        luaL_error(L, "a %s cannot be JSON", luaL_typename(L, idx));
+}
+
+static void write_value(lua_State *L, struct lift_buf *out, int idx, int depth, enum style style)
 {
     if (depth > DEPTH_MAX)
         luaL_error(L, "nested deeper than %d, or a cycle", DEPTH_MAX);
@@ -291,14 +311,12 @@ static void write_value(lua_State *L, struct lift_buf *out, int idx, int depth, 
         return;
     case LUA_TTABLE:
         if (is_array(L, idx))
-            write_array(L, out, idx, depth, indent);
+            write_array(L, out, idx, depth, style);
         else
-            write_object(L, out, idx, depth, indent);
+            write_object(L, out, idx, depth, style);
         return;
     default:
-        if (!is_null(L, idx))
-            luaL_error(L, "a %s cannot be JSON", luaL_typename(L, idx));
-        adds(L, out, "null");
+        write_other(L, out, idx, style);
     }
 }
 
@@ -307,10 +325,17 @@ void json_encode(lua_State *L, int idx, bool indent)
     idx = lua_absindex(L, idx);
     prepare(L);
     struct lift_buf *out = buf_push(L);
-    write_value(L, out, idx, 0, indent);
+    write_value(L, out, idx, 0, indent ? INDENTED : COMPACT);
     lua_pushlstring(L, out->data, out->length);
     lift_buf_free(out);
     lua_remove(L, -2);
+}
+
+void json_reveal(lua_State *L, int idx, struct lift_buf *out)
+{
+    idx = lua_absindex(L, idx);
+    prepare(L);
+    write_value(L, out, idx, 0, REVEALING);
 }
 
 static int encode(lua_State *L)

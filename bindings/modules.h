@@ -33,3 +33,6 @@ struct lift_error;
 _Bool json_decode(lua_State *L, const char *text, size_t length, struct lift_error *err);
 /* Pushes the text as a string; raises on what JSON cannot say. */
 void json_encode(lua_State *L, int idx, _Bool indent);
+/* Appends the text to `out`, secrets in clear: for bodies of requests, which are wiped. */
+struct lift_buf;
+void json_reveal(lua_State *L, int idx, struct lift_buf *out);

@@ -23,7 +23,7 @@ local http = {}
 ---@class HttpRequestOptions
 ---@field query? table<string, string|number|boolean|string[]> encoded, in the order of the keys
 ---@field headers? table<string, string|Secret>
----@field json? any encoded as the body; Content-Type application/json unless given
+---@field json? any encoded as the body, and may hold secrets; Content-Type application/json unless given
 ---@field body? string|Secret
 ---@field form? table<string, string|Secret> urlencoded body
 ---@field timeout_s? number
