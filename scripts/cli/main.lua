@@ -2,6 +2,7 @@
 --- 4 cancelled, 5 still mapped or a writer may live.
 local console <const> = require "lunalift.console"
 local fail <const> = require "lib.fail"
+local hints <const> = require "lib.hints"
 local log <const> = require "lunalift.log"
 local report <const> = require "lib.report"
 local script <const> = require "lunalift.script"
@@ -13,6 +14,7 @@ M.VERSION = "1.0.0"
 
 local COMMANDS <const> = {
   { "populate", "fill a volume from a VMDK inside the storage array (also: any first argument that is a flag)" },
+  { "preflight", "look at all that a copy needs, and change nothing" },
   { "reap", "list what dead runs left, and put it back: reap [--scan] [--apply]" },
   { "flow", "list, show or check the flows: flow list | flow show NAME | flow check FILE" },
   { "lab", "a simulated site on loopback: lab --dir DIR" },
@@ -87,7 +89,7 @@ function M.main(args)
   end
   local ok <const>, code <const> = pcall(dispatch, name, rest)
   if ok then return code end
-  local why <const> = fail.of(code)
+  local why <const> = hints.explain(fail.of(code))
   console.err(report.failure_text(why))
   if why.traceback then log.debug(why.traceback) end
   return M.exit_code(why)

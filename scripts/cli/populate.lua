@@ -5,6 +5,7 @@ local env <const> = require "lunalift.env"
 local exporters <const> = require "lib.exporter"
 local fail <const> = require "lib.fail"
 local flags <const> = require "lib.flags"
+local hints <const> = require "lib.hints"
 local jobs <const> = require "lib.job"
 local journals <const> = require "lib.journals"
 local log <const> = require "lunalift.log"
@@ -206,7 +207,7 @@ for name, type in pairs(IGNORED) do
   M.FLAGS[#M.FLAGS + 1] = { name = name, type = type, ignored = true, help = "" }
 end
 
-local MANDATORY <const> = {
+M.MANDATORY = {
   "source-vm-id",
   "source-vmdk",
   "owner-name",
@@ -256,14 +257,13 @@ local function check_ssh_keys(values)
   end
 end
 
-local function check_method(values)
+function M.check_method(values)
   local text <const> = values["esxi-clone-method"]
   local method <const> = text:lower():match "^%s*(.-)%s*$"
   if method == "" or method == "vib" then return "vib" end
   if method ~= "ssh" then error(fail.hint(fail.new("config", "unknown ESXi clone method '%s'", text), "use vib")) end
   check_ssh_keys(values)
-  local why <const> = fail.new("unsupported", "the clone method ssh is not in this build")
-  error(fail.hint(why, "set ESXI_CLONE_METHOD=vib, and install the VIB vmkfstools-wrapper on the hosts"))
+  hints.raise "ssh not in this build"
 end
 
 -- vCenter's certificate authority as forklift hands it over.
@@ -323,8 +323,8 @@ function M.site_conf(values)
 end
 
 ---@param values table<string, any>
----@return table request
-local function request_of(values)
+---@return table request without the method
+function M.request_of(values)
   return {
     vm = values["source-vm-id"],
     vmdk = vmdk.parse(values["source-vmdk"]),
@@ -332,7 +332,6 @@ local function request_of(values)
     claim_uid = is_given(values["owner-uid"]) and values["owner-uid"] or nil,
     namespace = values["target-namespace"],
     migration_host = values["migration-host"],
-    method = check_method(values),
     lease_namespace = values["host-lease-namespace"],
     lease_seconds = values["host-lease-duration"],
     journal = values.journal,
@@ -448,8 +447,9 @@ function M.run(args)
   end
   if values.version then return require("cli.main").main { "version" } end
   if #rest > 0 then refuse_word(rest[1]) end
-  M.check_mandatory(values, MANDATORY)
-  local request <const> = request_of(values)
+  M.check_mandatory(values, M.MANDATORY)
+  local request <const> = M.request_of(values)
+  request.method = M.check_method(values)
   arrays.check_name(values["storage-vendor-product"])
 
   local job <const> = jobs.new {

@@ -2,6 +2,7 @@
 --- array copies alone, where it can.
 local array_copies <const> = require "lib.array_copies"
 local array_maps <const> = require "lib.array_maps"
+local checks <const> = require "lib.checks"
 local evidence <const> = require "lib.evidence"
 local offload <const> = require "lib.offload"
 local recovery <const> = require "lib.recovery"
@@ -65,6 +66,9 @@ end
 ---@param found populate.Found
 local function by_array(job, found)
   local array <const>, bytes <const> = found.array, found.disk.capacity_bytes
+  job:step "check before anything is changed"
+  checks.fatal(job, found)
+  job:found "nothing speaks against it"
   local earlier <const> = look_for_earlier(job, found)
   if earlier and earlier.done then return job:note(earlier.done) end
 
@@ -88,10 +92,8 @@ local function by_host(job, found)
   local request <const>, array <const>, host <const>, disk <const> = job.request, found.array, found.host, found.disk
 
   job:step "check before anything is changed"
-  host:check_usable()
-  local wrapper <const> = host:wrapper()
-  local fabrics <const> = array.vendor.fabrics
-  local initiators <const> = host:initiators_reaching(fabrics, array:targets(), disk.datastore.extents)
+  checks.fatal(job, found)
+  local wrapper <const>, initiators <const> = found.wrapper, found.initiators
   local adapters <const> = {}
   for _, port in ipairs(initiators) do
     adapters[#adapters + 1] = port.adapter
@@ -108,7 +110,7 @@ local function by_host(job, found)
     local shown <const> = array_maps.show(array, found.lun, {
       name = host.peer_name,
       initiators = initiators,
-      ports = host:ports(fabrics),
+      ports = host:ports(array.vendor.fabrics),
       before_map = function()
         job:promise("host.drop_paths", { host = host.ref, adapters = adapters }, "dead paths on " .. host.name)
       end,
@@ -170,10 +172,7 @@ return function(job)
   job:found("%s = %s, %s, %s", volume.name, lun.name, lun.naa or "no NAA until mapped", words.size(lun.size_bytes))
 
   job:step "decide who moves the data"
-  evidence.check_apart(vm, lun.naa)
-  evidence.check_room(lun, disk)
   local way <const> = offload.choose(job, array, disk)
-  evidence.check_quiet(job, vm, disk, way)
   offload.insist(job, way.reason)
   job:note { copied_by = way.by, method = way.by == "array" and disk.kind or nil }
   job:found(way.text)

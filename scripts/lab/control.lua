@@ -112,6 +112,15 @@ end
 
 ROUTES["POST /sessions/expire"] = function(site) return { ended = site.vcenter.sessions:expire() } end
 
+--- Privileges that the user of vCenter lacks: { "Host.Config.Storage" }.
+ROUTES["POST /privileges"] = function(site, _, body)
+  site.vcenter.denied = {}
+  for _, id in ipairs(body or {}) do
+    site.vcenter.denied[id] = true
+  end
+  return body
+end
+
 --- How the array's own copies go: { rate, hang_at, fail_at }.
 ROUTES["POST /copier"] = function(site, _, body)
   site.copier.settings = body or {}
@@ -129,9 +138,11 @@ function HOST.connected(_, host, body)
   return { connected = host.connected }
 end
 
---- Maintenance mode, how long discovery takes, advanced settings: { in_maintenance, discovery_lag_s, settings = { ["Disk.MaxLUN"] = 2 } }.
+--- Maintenance mode, how long discovery takes, VAAI of all devices, advanced settings:
+--- { in_maintenance, discovery_lag_s, clone_status = "unsupported", settings = { ["Disk.MaxLUN"] = 2 } }.
 function HOST.condition(_, host, body)
   if body.in_maintenance ~= nil then host.in_maintenance = body.in_maintenance end
+  host.clone_status = body.clone_status or host.clone_status
   host.discovery_lag_s = body.discovery_lag_s or host.discovery_lag_s
   for name, value in pairs(body.settings or {}) do
     host.options[name] = value
@@ -153,12 +164,28 @@ function HOST.wrapper(site, host, body)
   return { variant = body.variant }
 end
 
-local function host_route(site, request, body)
-  local name <const>, action <const> = request.path:match "^/host/([^/]+)/(%w+)$"
-  for _, host in ipairs(site.hosts) do
-    if (host.name == name or host.moref == name) and HOST[action] and request.method == "POST" then
-      return HOST[action](site, host, body or {})
-    end
+local VM <const>, DATASTORE <const> = {}, {}
+
+--- Power as vCenter shows it, without the locks: { power = "poweredOn" }.
+function VM.condition(_, vm, body)
+  vm.power = body.power or vm.power
+  return { power = vm.power }
+end
+
+--- What vCenter says of it: { free_bytes = 0, accessible = false }; what is not said goes back to the default.
+function DATASTORE.condition(_, datastore, body)
+  datastore.free_bytes, datastore.accessible = body.free_bytes, body.accessible
+  return body
+end
+
+-- "/host/host-21/reboot", by name or moref.
+local function object_route(site, request, body)
+  local kind <const>, name <const>, action <const> = request.path:match "^/(%w+)/([^/]+)/(%w+)$"
+  local doors <const> = { host = HOST, vm = VM, datastore = DATASTORE }
+  local act <const> = doors[kind] and doors[kind][action]
+  if not act or request.method ~= "POST" then return nil end
+  for _, object in ipairs(site[kind .. "s"]) do
+    if object.name == name or object.moref == name then return act(site, object, body or {}) end
   end
 end
 
@@ -184,7 +211,7 @@ local function handle(site, request)
   if route then
     value = route(site, request, body)
   else
-    value = host_route(site, request, body)
+    value = object_route(site, request, body)
   end
   if value == nil then return answer(404, { error = "no such door" }) end
   return answer(200, value)

@@ -73,7 +73,7 @@ local function vaai_status(host, args)
         { "Device", naa },
         { "VAAIPluginName", "" },
         { "ATSStatus", "supported" },
-        { "CloneStatus", "supported" },
+        { "CloneStatus", host.clone_status or "supported" },
         { "ZeroStatus", "supported" },
         { "DeleteStatus", "supported" },
       }

@@ -41,6 +41,7 @@ local M <const> = {}
 ---@field vibs { name: string, version: string, vendor: string, acceptance: string }[]
 ---@field busybox string
 ---@field esxcli_s number what each esxcli command costs
+---@field clone_status? string of all devices; nil: supported
 local Host <const> = {}
 Host.__index = Host
 

@@ -140,28 +140,42 @@ local function mounts(datastore, hosts)
   return vim.array("DatastoreHostMount", list)
 end
 
+local function refs_to(type, list)
+  return function()
+    local refs <const> = {}
+    for i, each in ipairs(list) do
+      refs[i] = vim.ref(type, each.moref)
+    end
+    return vim.refs(refs)
+  end
+end
+
 --- Put a datastore below a datacenter's datastore folder.
 ---@param tree lab.World
 ---@param datastore lab.Datastore
 ---@param hosts lab.Host[] that mount it
-function M.add_datastore(tree, folder, datastore, hosts)
+---@param vms lab.Vm[] with disks on it
+function M.add_datastore(tree, folder, datastore, hosts, vms)
   local size <const> = vim.long(datastore.size_bytes)
   local browser <const> = "datastoreBrowser-" .. datastore.moref
   tree:add("HostDatastoreBrowser", browser, {}).datastore = datastore
   local object <const> = tree:entity("Datastore", datastore.moref, folder, datastore.name, {
     info = INFOS[datastore.type](datastore),
-    summary = vim.object("DatastoreSummary", {
-      { "datastore", datastore_ref(datastore) },
-      { "name", datastore.name },
-      { "url", url_of(datastore) },
-      { "capacity", size },
-      { "freeSpace", vim.long(datastore.size_bytes // 2) },
-      { "uncommitted", vim.long(0) },
-      { "accessible", true },
-      { "multipleHostAccess", #hosts > 1 },
-      { "type", datastore.type },
-      { "maintenanceMode", "normal" },
-    }),
+    summary = function()
+      return vim.object("DatastoreSummary", {
+        { "datastore", datastore_ref(datastore) },
+        { "name", datastore.name },
+        { "url", url_of(datastore) },
+        { "capacity", size },
+        { "freeSpace", vim.long(datastore.free_bytes or datastore.size_bytes // 2) },
+        { "uncommitted", vim.long(0) },
+        { "accessible", datastore.accessible ~= false },
+        { "multipleHostAccess", #hosts > 1 },
+        { "type", datastore.type },
+        { "maintenanceMode", "normal" },
+      })
+    end,
+    vm = refs_to("VirtualMachine", vms),
     host = mounts(datastore, hosts),
     browser = vim.ref("HostDatastoreBrowser", browser),
     overallStatus = "green",
@@ -239,16 +253,6 @@ local function host_runtime(host)
       { "powerState", vim.scalar("HostSystemPowerState", host.connected and "poweredOn" or "unknown") },
       { "inMaintenanceMode", host.in_maintenance or false },
     })
-  end
-end
-
-local function refs_to(type, list)
-  return function()
-    local refs <const> = {}
-    for i, each in ipairs(list) do
-      refs[i] = vim.ref(type, each.moref)
-    end
-    return vim.refs(refs)
   end
 end
 

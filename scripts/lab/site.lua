@@ -34,6 +34,7 @@ local M <const> = {}
 ---@field kube lab.Kube
 ---@field hosts lab.Host[]
 ---@field vms lab.Vm[]
+---@field datastores lab.Datastore[]
 ---@field pvcs table[] as in site.json
 local Site <const> = {}
 Site.__index = Site
@@ -283,6 +284,16 @@ local function vms_on(vms, host)
   return list
 end
 
+local function vms_with_disks_on(vms, datastore)
+  local list <const> = {}
+  for _, vm in ipairs(vms) do
+    for _, disk in ipairs(vm.disks) do
+      if disk.datastore == datastore and list[#list] ~= vm then list[#list + 1] = vm end
+    end
+  end
+  return list
+end
+
 local function make_all(list, make)
   local made <const> = {}
   for i, given in ipairs(list or {}) do
@@ -325,7 +336,8 @@ local function add_datacenter(site, given)
     end
   end
   for _, datastore in ipairs(datastores) do
-    inventory.add_datastore(tree, folders.datastore, datastore, hosts)
+    inventory.add_datastore(tree, folders.datastore, datastore, hosts, vms_with_disks_on(vms, datastore))
+    site.datastores[#site.datastores + 1] = datastore
   end
   for _, vm in ipairs(vms) do
     inventory.add_vm(tree, folders.vm, vm)
@@ -495,6 +507,7 @@ function M.start(options)
     busybox = find_busybox(),
     hosts = {},
     vms = {},
+    datastores = {},
     pvcs = {},
   }, Site)
   fs.remove(site.dir .. "/site.json")

@@ -1,6 +1,7 @@
 --- Arrays as flows see them: the vendor contract, with what the core owns around it: a state of its own, retried reads, numbered effects.
 local address <const> = require "lib.address"
 local fail <const> = require "lib.fail"
+local hints <const> = require "lib.hints"
 local isolate <const> = require "lunalift.isolate"
 local script <const> = require "lunalift.script"
 local words <const> = require "lib.words"
@@ -126,16 +127,12 @@ function Array:lun_of(pv)
   for _, driver in ipairs(self.vendor.drivers) do
     if driver == pv.driver then return self:read("lun_of", pv) end
   end
-  local why <const> = fail.new(
-    "config",
-    "volume %s was made by CSI driver %s, which is not one of %s",
-    pv.name,
-    pv.driver,
-    self.vendor.title
-  )
-  error(
-    fail.hint(why, "use a storage class of %s, or another --storage-vendor-product", words.list(self.vendor.drivers))
-  )
+  hints.raise("volume of another driver", {
+    volume = pv.name,
+    driver = pv.driver,
+    vendor = self.vendor.title,
+    drivers = words.list(self.vendor.drivers),
+  })
 end
 
 --- Its target ports that are up; nil where it cannot tell.

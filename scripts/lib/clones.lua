@@ -1,6 +1,7 @@
 --- Clone tasks on a host: started once, followed to their end, stopped for certain.
 local clone <const> = require "lunalift.clone"
 local fail <const> = require "lib.fail"
+local hints <const> = require "lib.hints"
 local poll <const> = require "lib.poll"
 local timer <const> = require "lunalift.timer"
 
@@ -38,14 +39,9 @@ function M.open(host)
   )
   if not ok then
     if not fail.is(found, "unsupported") then error(found) end
-    local why <const> = fail.wrap(found, "the VIB vmkfstools-wrapper is not installed on %s", host.name)
-    error(
-      fail.hint(
-        why,
-        "install it on %s; if it is installed already, restart hostd there: /etc/init.d/hostd restart",
-        host.name
-      )
-    )
+    local why <const> = hints.new("vib missing", { host = host.name })
+    why.cause = fail.of(found)
+    error(why)
   end
   return setmetatable({
     host = host,
@@ -161,9 +157,11 @@ function Clones:poll(task_id)
 end
 
 local function failed(self, ended)
-  local why <const> = fail.new("failed", "the clone ended with exit code %d", ended.exit_code)
-  if ended.stderr ~= "" then why.cause = fail.new("failed", "%s", ended.stderr) end
-  return fail.hint(why, "vmkfstools on %s says why; a disk in use by a running VM is a common reason", self.host.name)
+  local why <const> = hints.new("clone failed", { code = ended.exit_code, host = self.host.name })
+  if ended.stderr == "" then return why end
+  why.cause = hints.explain(fail.new("failed", "%s", ended.stderr))
+  why.hint = why.cause.hint or why.hint
+  return why
 end
 
 --- Follow a clone to its end: `for progress in clones:follow(id) do … end`. Raises when it failed, and when it stands still for too long.
@@ -219,15 +217,7 @@ end
 -- Upstream's wrapper cannot stop what it started, nor list it. When its start was never answered, the host knows: it lets go of no device
 -- that a writer has open, and none can open one that is off.
 local function stop_theirs(self, task_id, device)
-  local function refuse(what)
-    local why <const> = fail.new("incomplete", "a writer may live on %s: %s", self.host.name, what)
-    error(
-      fail.hint(
-        why,
-        "upstream's wrapper cannot stop a clone: wait for it to end there, then start again; or install our VIB"
-      )
-    )
-  end
+  local function refuse(what) hints.raise("writer may live", { host = self.host.name, what = what }) end
   if not task_id then
     local is_off <const>, why <const> = pcall(self.host.detach, self.host, device:match "[^/]+$")
     if not is_off then refuse(("the answer to its start was lost, and %s"):format(fail.text(why))) end

@@ -1,6 +1,7 @@
 --- Evidence of a copy: what must hold before a writer starts, and what proves afterwards that the bytes are there.
 local codec <const> = require "lunalift.codec"
 local fail <const> = require "lib.fail"
+local hints <const> = require "lib.hints"
 local words <const> = require "lib.words"
 
 local M <const> = {}
@@ -49,9 +50,7 @@ function M.check_apart(vm, naa)
   for _, datastore in pairs(vm.datastores) do
     for _, extent in ipairs(datastore.extents) do
       if bare(extent) == bare(naa) then
-        local why <const> =
-          fail.new("conflict", "%s is the device that holds datastore %s of VM %s", naa, datastore.name, vm.name)
-        error(fail.hint(why, "the copy would destroy that datastore: give the claim another volume"))
+        hints.raise("volume holds datastore", { naa = naa, datastore = datastore.name, vm = vm.name })
       end
     end
   end
@@ -62,40 +61,17 @@ end
 ---@param disk lib.Disk
 function M.check_room(lun, disk)
   if lun.size_bytes >= disk.capacity_bytes then return end
-  local why <const> = fail.new(
-    "no_space",
-    "LUN %s is smaller (%d bytes) than the disk (%d bytes)",
-    lun.name,
-    lun.size_bytes,
-    disk.capacity_bytes
-  )
-  error(fail.hint(why, "make the claim at least %d bytes large", disk.capacity_bytes))
+  hints.raise("volume too small", { lun = lun.name, has = lun.size_bytes, needs = disk.capacity_bytes })
 end
 
---- Nobody may write to the disk meanwhile. A host would refuse to open it; an array would not know.
----@param job lib.Job
----@param vm lib.Vm
----@param disk lib.Disk
----@param way lib.Way
-function M.check_quiet(job, vm, disk, way)
-  if vm.power == "poweredOff" or not disk.is_top then return end
-  if way.by == "host" then
-    job:warn("VM %s is %s: a disk it has open cannot be copied, only one below a snapshot", vm.name, vm.power)
-    return
-  end
-  local why <const> = fail.new("busy", "VM %s is %s and writes to %s", vm.name, vm.power, disk.path)
-  error(fail.hint(why, "power it off, or make a snapshot and copy the disk below that"))
-end
-
-local function check_source(facts, ends)
-  if facts.sourceExists == false then
-    local why <const> = fail.new("not_found", "the host does not see %s", ends.source)
-    error(fail.hint(why, "mount its datastore there, or name a host that has it with --migration-host"))
-  end
-  if facts.sourceBytes and facts.sourceBytes ~= ends.bytes then
-    local why <const> =
-      fail.new("conflict", "%s has %d bytes, of %d that vCenter tells", ends.source, facts.sourceBytes, ends.bytes)
-    error(fail.hint(why, "wait until nobody changes the disk, then start again"))
+--- The host sees the disk, as large as vCenter tells.
+---@param facts table of the wrapper's preflight
+---@param source string /vmfs/volumes/…
+---@param bytes integer of the disk
+function M.check_source(facts, source, bytes)
+  if facts.sourceExists == false then hints.raise("disk not on host", { path = source }) end
+  if facts.sourceBytes and facts.sourceBytes ~= bytes then
+    hints.raise("disk changed", { path = source, has = facts.sourceBytes, told = bytes })
   end
 end
 
@@ -116,8 +92,7 @@ local function check_writers(job, clones, ends)
   for _, task in ipairs(clones:tasks()) do
     local is_there <const> = task.state == "running" and task.target:match "[^/]*$" == ends.naa
     if is_there and task.taskId ~= job.ledger.task_id then
-      local why <const> = fail.new("busy", "another clone, %s, writes to %s", task.taskId, ends.naa)
-      error(fail.hint(why, "wait for it to end; if nobody follows it: lunalift reap"))
+      hints.raise("device has a writer", { task = task.taskId, naa = ends.naa })
     end
   end
 end
@@ -129,7 +104,7 @@ end
 ---@return table facts of the wrapper's preflight; {} where it has none
 function M.before(job, clones, ends)
   local facts <const> = clones:preflight(ends.source, not job.dry_run and ends.target or nil) or {}
-  check_source(facts, ends)
+  M.check_source(facts, ends.source, ends.bytes)
   if job.dry_run then return facts end
   check_target(facts, ends)
   if clones:offers "taskList" then check_writers(job, clones, ends) end
@@ -201,14 +176,7 @@ end
 
 local function differs(proof, naa, extent)
   proof.equal, proof.first_difference = false, extent.offset
-  local why <const> = fail.new(
-    "failed",
-    "the copy on %s differs from the disk within %s from byte %d",
-    naa,
-    words.size(extent.length),
-    extent.offset
-  )
-  error(fail.hint(why, "do not use the volume; copy again, and have host and array looked at if it differs again"))
+  hints.raise("copy differs", { naa = naa, length = words.size(extent.length), offset = extent.offset })
 end
 
 -- A delta of a snapshot, or a vSAN or vVol object: there is no file of plain bytes that the host could read.
@@ -252,9 +220,7 @@ local function check_end(last, proof)
     fail.raise("failed", "the clone's exit code is 0, yet its host calls it %s", last.state)
   end
   if proof.verified or last.percent == 100 then return end
-  local why <const> =
-    fail.new("failed", "incomplete evidence: the clone ended without a failure at %d %%", last.percent)
-  error(fail.hint(why, "nothing shows that the bytes are there; copy again, with --verify sampled and our wrapper"))
+  hints.raise("no evidence", { percent = last.percent })
 end
 
 --- Compare both ends as far as was asked for and can be done. Raises when they differ, or when nothing shows that the copy is whole.

@@ -1,5 +1,5 @@
 --- The ports of an ESXi host: of which fabric each is, what it is called there, and which of them reach an array.
-local fail <const> = require "lib.fail"
+local hints <const> = require "lib.hints"
 local initiator <const> = require "lib.initiator"
 local vsphere <const> = require "lunalift.vsphere"
 local words <const> = require "lib.words"
@@ -141,16 +141,18 @@ local function through_targets(host, entries, targets)
   for i, target in ipairs(targets) do
     ids[i] = target.id
   end
-  local why <const> = fail.new("config", "no adapter of host %s is logged in to the array", host.name)
-  if #ids == 0 then error(fail.hint(why, "bring up a port of the array: it tells of none that is up")) end
-  error(fail.hint(why, "connect the host to one of the array's ports: %s", words.list(ids)))
+  if #ids == 0 then hints.raise("array without ports", { host = host.name }) end
+  hints.raise("not logged in", { host = host.name, ports = words.list(ids) })
 end
 
--- Keys of the adapters that have an active path to one of the devices.
-local function adapters_of_devices(host, naas)
+--- The paths to one of the devices, each with the key of its adapter.
+---@param host lib.Host
+---@param naas string[]
+---@return { adapter: string, state: string }[] state "active", "standby", "dead", …
+function M.paths_to(host, naas)
   local LUNS <const>, PATHS <const> = "config.storageDevice.scsiLun", "config.storageDevice.multipathInfo"
   local props <const> = properties(host, { LUNS, PATHS })
-  local is_wanted <const>, keys <const> = {}, {}
+  local is_wanted <const>, paths <const> = {}, {}
   for _, lun in ipairs(list(props[LUNS])) do
     for _, naa in ipairs(naas) do
       if lun.canonicalName == naa then is_wanted[lun.key] = true end
@@ -158,8 +160,17 @@ local function adapters_of_devices(host, naas)
   end
   for _, unit in ipairs(list((props[PATHS] or {}).lun)) do
     for _, path in ipairs(is_wanted[unit.lun] and list(unit.path) or {}) do
-      if (path.state or ""):lower() == "active" then keys[path.adapter] = true end
+      paths[#paths + 1] = { adapter = path.adapter, state = (path.state or ""):lower() }
     end
+  end
+  return paths
+end
+
+-- Keys of the adapters that have an active path to one of the devices.
+local function adapters_of_devices(host, naas)
+  local keys <const> = {}
+  for _, path in ipairs(M.paths_to(host, naas)) do
+    if path.state == "active" then keys[path.adapter] = true end
   end
   return keys
 end
@@ -181,8 +192,7 @@ local function through_source(host, entries, naas, fabrics)
   for i, fabric in ipairs(fabrics) do
     titles[i] = TITLES[fabric] or fabric
   end
-  local why <const> = fail.new("config", "host %s has no adapter for %s", host.name, words.list(titles))
-  error(fail.hint(why, "name a host that reaches the array with --migration-host"))
+  hints.raise("no adapter", { host = host.name, fabrics = words.list(titles) })
 end
 
 --- Those that are logged in to one of the array's target ports, and so will see a LUN mapped to them; where the array tells no ports, those
@@ -196,6 +206,31 @@ function M.reaching(host, fabrics, targets, source_naas)
   local entries <const> = ports_of(host, fabrics)
   if targets then return ports_in(through_targets(host, entries, targets)) end
   return ports_in(through_source(host, entries, source_naas or {}, fabrics))
+end
+
+--- The lowest LUN number that no LUN behind these ports has on the host: arrays give that to the next one.
+---@param host lib.Host
+---@param targets? { kind: string, id: string }[] nil: behind any
+---@return integer
+function M.next_number(host, targets)
+  local is_port <const>, taken <const> = {}, {}
+  for _, target in ipairs(targets or {}) do
+    is_port[initiator.key(target.id)] = true
+  end
+  for _, adapter in ipairs(host.topology and list(host.topology.adapter) or {}) do
+    for _, target in ipairs(list(adapter.target)) do
+      local id <const> = target_id(target.transport)
+      local is_ours <const> = not targets or id and is_port[initiator.key(id)]
+      for _, lun in ipairs(is_ours and list(target.lun) or {}) do
+        taken[math.tointeger(tonumber(lun.lun)) or -1] = true
+      end
+    end
+  end
+  local number = 0
+  while taken[number] do
+    number = number + 1
+  end
+  return number
 end
 
 return M

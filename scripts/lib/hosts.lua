@@ -1,6 +1,7 @@
 --- An ESXi host as flows see it: its ports, its view of a LUN, and the clone that it runs.
 local clones <const> = require "lib.clones"
 local fail <const> = require "lib.fail"
+local hints <const> = require "lib.hints"
 local host_ports <const> = require "lib.host_ports"
 local timer <const> = require "lunalift.timer"
 local vsphere <const> = require "lunalift.vsphere"
@@ -24,6 +25,7 @@ local GONE <const> = { off = true, ["dead timeout"] = true, dead = true }
 ---@field peer_name string of a host object of our own on arrays
 ---@field upstream_name string of the one that upstream's populator makes
 ---@field name string
+---@field datastores Moref[] that it mounts
 local Host <const> = {}
 Host.__index = Host
 
@@ -32,6 +34,7 @@ local PATHS <const> = {
   "runtime.connectionState",
   "runtime.inMaintenanceMode",
   "configManager.advancedOption",
+  "datastore",
   "config.storageDevice.hostBusAdapter",
   "config.storageDevice.scsiTopology",
 }
@@ -42,10 +45,7 @@ local PATHS <const> = {
 function M.open(vcenter, ref)
   local found <const> = vcenter:retrieve("host " .. ref.id, { objects = { ref }, props = { HostSystem = PATHS } })
   local props <const> = found[1] and found[1].props
-  if not props then
-    local why <const> = fail.new("not_found", "no host %s in %s", ref.id, vcenter.where)
-    error(fail.hint(why, "check --migration-host, and whether the host has left this vCenter"))
-  end
+  if not props then hints.raise("host missing", { host = ref.id, vcenter = vcenter.where }) end
   return setmetatable({
     vcenter = vcenter,
     job = vcenter.job,
@@ -56,24 +56,17 @@ function M.open(vcenter, ref)
     state = props["runtime.connectionState"],
     in_maintenance = props["runtime.inMaintenanceMode"] == true,
     advanced = props["configManager.advancedOption"],
+    datastores = list(props.datastore),
     adapters = list(props["config.storageDevice.hostBusAdapter"]),
     topology = props["config.storageDevice.scsiTopology"],
     port_names = {},
   }, Host)
 end
 
-local OR_ANOTHER <const> = "or name another host that sees the datastore with --migration-host"
-
 --- Raises when the host cannot run a clone now.
 function Host:check_usable()
-  if self.state ~= "connected" then
-    local why <const> = fail.new("unreachable", "host %s is %s", self.name, self.state)
-    error(fail.hint(why, "reconnect it in vCenter, %s", OR_ANOTHER))
-  end
-  if self.in_maintenance then
-    local why <const> = fail.new("busy", "host %s is in maintenance mode", self.name)
-    error(fail.hint(why, "wait until it has left it, %s", OR_ANOTHER))
-  end
+  if self.state ~= "connected" then hints.raise("host away", { host = self.name, state = self.state }) end
+  if self.in_maintenance then hints.raise("host in maintenance mode", { host = self.name }) end
 end
 
 ---@return table[]? rows
@@ -155,15 +148,23 @@ function Host:setting(key)
   return option and math.tointeger(tonumber(option.value))
 end
 
+--- The host does not look at LUN numbers from Disk.MaxLUN on.
+---@param number integer
+---@param max integer
+---@return Fail
+function M.number_too_high(number, max)
+  return hints.new("lun number too high", { number = number, max = max, enough = math.max(1024, number + 1) })
+end
+
 local function explain_absence(self, lun, within_s)
   local why <const> =
-    fail.new("not_found", "%s did not appear on %s within %s", lun.naa, self.name, words.span(within_s))
+    hints.new("device not visible", { naa = lun.naa, host = self.name, within = words.span(within_s) })
   local max <const> = self:setting "Disk.MaxLUN"
   if max and lun.number and lun.number >= max then
-    why.cause = fail.new("config", "LUN number %d is at or above Disk.MaxLUN (%d) of this host", lun.number, max)
-    return fail.hint(why, "esxcli system settings advanced set -o /Disk/MaxLUN -i %d", math.max(1024, lun.number + 1))
+    why.cause = M.number_too_high(lun.number, max)
+    why.hint = why.cause.hint
   end
-  return fail.hint(why, "check the paths from %s to the array, and that its adapters are logged in", self.name)
+  return why
 end
 
 --- Rescan until the host shows the LUN as a usable device. Raises not_found with what was found out.

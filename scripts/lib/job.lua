@@ -2,6 +2,7 @@
 local codec <const> = require "lunalift.codec"
 local crash <const> = require "lunalift.crash"
 local fail <const> = require "lib.fail"
+local hints <const> = require "lib.hints"
 local ledgers <const> = require "lib.ledger"
 local log <const> = require "lunalift.log"
 local retry <const> = require "lib.retry"
@@ -22,6 +23,7 @@ local CLOSE_IN_HASTE_S <const> = 3
 ---@field report lib.Report
 ---@field ledger lib.Ledger what it promised to undo
 ---@field dry_run boolean
+---@field read_only boolean an effect, or the promise of one, is a bug
 ---@field facts table what the flow found, for the result and the receipt
 ---@field percent integer 0 … 100, the most that was copied so far
 ---@field latest? lib.Progress
@@ -29,7 +31,7 @@ local CLOSE_IN_HASTE_S <const> = 3
 local Job <const> = {}
 Job.__index = Job
 
----@param options { name: string, request: table, site: lib.Site, report: lib.Report, dry_run: boolean? }
+---@param options { name: string, request: table, site: lib.Site, report: lib.Report, dry_run: boolean?, read_only: boolean? }
 ---@return lib.Job
 function M.new(options)
   local id <const> = codec.uuid()
@@ -41,6 +43,7 @@ function M.new(options)
     site = options.site,
     report = options.report,
     dry_run = options.dry_run or false,
+    read_only = options.read_only or false,
     facts = {},
     effects = 0,
     percent = 0,
@@ -123,6 +126,10 @@ function Job:warn(fmt, ...) self.report:warning(fmt:format(...)) end
 
 -- ---- effects ----
 
+local function check_may_change(self, what)
+  if self.read_only then fail.raise("bug", "%s, though %s only reads", what, self.name) end
+end
+
 --- One change of the outside world. `act` returns a value, or nil and the failure. One that was refused before anything was done is sent
 --- again, as an effect of a new number. After any other failure that may pass (no answer, or one that tells nothing) it is looked up with
 --- `look`, which returns the value if it did happen, and nil if it did not or if a repetition does no harm: then it is sent again, too.
@@ -133,6 +140,7 @@ function Job:warn(fmt, ...) self.report:warning(fmt:format(...)) end
 ---@param options? { standin: T?, look: (fun(): T?)? } standin is the result of a dry run
 ---@return T
 function Job:effect(name, target, act, options)
+  check_may_change(self, "effect " .. name)
   options = options or {}
   local patience <const> = retry.patience(self.request.patience_s, { pause_s = REFUSED_PAUSE_S, effect = true })
   while true do
@@ -169,7 +177,10 @@ end
 
 -- ---- promises: see lib.ledger ----
 
-function Job:promise(undo, args, about) return self.ledger:promise(undo, args, about) end
+function Job:promise(undo, args, about)
+  check_may_change(self, "a promise of " .. undo)
+  return self.ledger:promise(undo, args, about)
+end
 function Job:withdraw(promise) self.ledger:withdraw(promise) end
 function Job:amend(promise, args) self.ledger:amend(promise, args) end
 
@@ -219,7 +230,7 @@ function Job:run(flow)
     self.site:close()
   end
   task.shield(math.max(CLOSE_IN_HASTE_S, self:time_for(CLOSE_WITHIN_S)), close):join()
-  return why and fail.of(why) or nil, left
+  return why and hints.explain(fail.of(why)) or nil, left
 end
 
 --- End the flow and put everything back; what is not put back by then stays promised.

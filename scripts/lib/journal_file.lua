@@ -22,6 +22,17 @@ function M.open(path)
   return setmetatable({ path = path, where = "file " .. path, lock = lock }, File)
 end
 
+--- What an earlier run left there, without taking it.
+---@param path string
+---@return "held"|"left"|nil
+function M.look(path)
+  if not files.read(path) then return nil end
+  local lock <const> = files.lock(path)
+  if not lock then return "held" end
+  lock:close()
+  return "left"
+end
+
 function File:write(journal) assert(files.write(self.path, form.encode(journal, self.where))) end
 
 function File:read()

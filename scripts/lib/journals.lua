@@ -43,21 +43,30 @@ function M.home(job)
   return M.in_pod(job) and "lease" or ""
 end
 
+--- The file that is the journal's home, where that is no Lease.
+---@param job lib.Job
+---@param volume lib.Volume
+---@return string path
+---@return boolean is_own of this user's state, in a folder that may be missing
+function M.path(job, volume)
+  local home <const> = M.home(job)
+  local path <const> = home:match "^file:(.+)$"
+  if path then return path, false end
+  if home ~= "" then
+    error(fail.hint(fail.new("config", "--journal: '%s' is no home for a journal", home), "use lease, or file:PATH"))
+  end
+  return ("%s/%s.json"):format(M.folder(), codec.percent(volume.claim.uid)), true
+end
+
 --- The home that was asked for (--journal lease|file:PATH); else a Lease inside a cluster, and a file of this user's state outside.
 ---@param job lib.Job
 ---@param volume lib.Volume
 ---@return lib.Journal
 function M.of(job, volume)
-  local home <const> = M.home(job)
-  if home == "lease" then return journal_lease.open(job, volume.claim) end
-  local path <const> = home:match "^file:(.+)$"
-  if path then return journal_file.open(path) end
-  if home ~= "" then
-    error(fail.hint(fail.new("config", "--journal: '%s' is no home for a journal", home), "use lease, or file:PATH"))
-  end
-  local own <const> = ("%s/%s.json"):format(M.folder(), codec.percent(volume.claim.uid))
-  files.make_folder(own)
-  return journal_file.open(own)
+  if M.home(job) == "lease" then return journal_lease.open(job, volume.claim) end
+  local path <const>, is_own <const> = M.path(job, volume)
+  if is_own then files.make_folder(path) end
+  return journal_file.open(path)
 end
 
 return M

@@ -1,6 +1,6 @@
 --- Who moves the data: the array by itself, the array asked by the host (XCOPY), or the host; and why not the array.
 local device <const> = require "lib.device"
-local fail <const> = require "lib.fail"
+local hints <const> = require "lib.hints"
 
 local M <const> = {}
 
@@ -77,8 +77,7 @@ end
 ---@param reason? string nil: none
 function M.insist(job, reason)
   if not reason or not job.request.require_offload then return end
-  local why <const> = fail.new("unsupported", "not offloaded: %s", reason)
-  error(fail.hint(why, "see to that, or leave --require-offload away: then the host copies"))
+  hints.raise("not offloaded", { reason = reason })
 end
 
 --- What the host's own facts say against offload, once it sees the device.

@@ -2,6 +2,7 @@
 local address <const> = require "lib.address"
 local disk_layout <const> = require "lib.disk_layout"
 local fail <const> = require "lib.fail"
+local hints <const> = require "lib.hints"
 local hosts <const> = require "lib.hosts"
 local poll <const> = require "lib.poll"
 local retry <const> = require "lib.retry"
@@ -25,7 +26,7 @@ local LOGOUT_WITHIN_S <const> = 20
 local VM_PATHS <const> =
   { "name", "runtime.host", "runtime.connectionState", "runtime.powerState", "config.hardware.device", "snapshot" }
 table.move(disk_layout.PATHS, 1, #disk_layout.PATHS, #VM_PATHS + 1, VM_PATHS)
-local DATASTORE_PATHS <const> = { "name", "info", "summary.type", "summary.accessible" }
+local DATASTORE_PATHS <const> = { "name", "info", "summary.type", "summary.accessible", "summary.freeSpace" }
 
 ---@param job lib.Job
 ---@param conf { host: string, username: string, password: Secret, tls: Trust }
@@ -177,6 +178,8 @@ end
 ---@field name string
 ---@field type string VMFS, NFS, NFS41, vsan, VVOL, …
 ---@field extents string[] devices that it lies on
+---@field accessible? boolean
+---@field free_bytes? integer
 
 ---@class lib.Vm
 ---@field ref Moref
@@ -199,6 +202,8 @@ local function read_datastore(object)
     name = object.props.name,
     type = object.props["summary.type"] or "unknown",
     extents = extents,
+    accessible = object.props["summary.accessible"],
+    free_bytes = math.tointeger(tonumber(object.props["summary.freeSpace"])),
   }
 end
 
@@ -235,10 +240,7 @@ function Vcenter:vm(text)
       vm = object
     end
   end
-  if not vm then
-    local why <const> = fail.new("not_found", "no virtual machine %s in %s", text, self.where)
-    error(fail.hint(why, "check --source-vm-id; it is the VM's id, such as vm-123, or its name"))
-  end
+  if not vm then hints.raise("vm missing", { vm = text, vcenter = self.where }) end
   return read_vm(vm, datastores)
 end
 
@@ -304,8 +306,28 @@ function Vcenter:disk(vm, vmdk)
       end
     end
   end
-  local why <const> = fail.new("not_found", "virtual machine %s has no disk %s", vm.name, vmdk.text)
-  error(fail.hint(why, "its disks are %s", #seen > 0 and table.concat(seen, ", ") or "none"))
+  local disks <const> = #seen > 0 and table.concat(seen, ", ") or "none"
+  hints.raise("disk missing", { vm = vm.name, path = vmdk.text, disks = disks })
+end
+
+--- The VMs that have the disk's file in a chain of theirs, wherever they run.
+---@param disk lib.Disk
+---@return { ref: Moref, name: string, power: string }[]
+function Vcenter:vms_with(disk)
+  local found <const> = {}
+  local seen <const> = self:retrieve("VMs on " .. disk.datastore.name, {
+    objects = { disk.datastore.ref },
+    select = { { type = "Datastore", path = "vm" } },
+    props = { VirtualMachine = { "name", "runtime.powerState", "config.hardware.device" } },
+  })
+  for _, object in ipairs(seen) do
+    for _, device in ipairs(list(object.props["config.hardware.device"])) do
+      if device._type == "VirtualDisk" and device.backing and backing_of(device.backing, disk.path) then
+        found[#found + 1] = { ref = object.ref, name = object.props.name, power = object.props["runtime.powerState"] }
+      end
+    end
+  end
+  return found
 end
 
 -- ---- hosts ----
@@ -317,10 +339,7 @@ end
 function Vcenter:host(vm, text)
   local ref = vm.host
   if text and text ~= "" then ref = resolve(self, "HostSystem", "^host%-%d+$", text, "host", "--migration-host") end
-  if not ref then
-    local why <const> = fail.new("unsupported", "virtual machine %s is on no host now", vm.name)
-    error(fail.hint(why, "connect it again in vCenter, or name a host that sees its disks with --migration-host"))
-  end
+  if not ref then hints.raise("vm without host", { vm = vm.name }) end
   return self:host_again(ref)
 end
 

@@ -1,6 +1,7 @@
 --- From the claim that the user names to the PersistentVolume behind it.
 local codec <const> = require "lunalift.codec"
 local fail <const> = require "lib.fail"
+local hints <const> = require "lib.hints"
 local timer <const> = require "lunalift.timer"
 
 local M <const> = {}
@@ -12,6 +13,7 @@ local BIND_PAUSE_S <const> = 1
 ---@field handle string
 ---@field driver string
 ---@field attributes table<string, string>
+---@field mode? "Block"|"Filesystem"
 ---@field claim { name: string, namespace: string, uid: string }
 
 local function claim_path(namespace, name)
@@ -41,11 +43,7 @@ local function wait_bound(job, kube, claim, within_s)
     local name <const> = bound_volume(job, kube, claim)
     if name then return name end
     if timer.now() >= until_s then
-      local why <const> =
-        fail.new("config", "claim %s/%s is not bound to a volume", claim.metadata.namespace, claim.metadata.name)
-      error(
-        fail.hint(why, "see why with: kubectl -n %s describe pvc %s", claim.metadata.namespace, claim.metadata.name)
-      )
+      hints.raise("claim not bound", { namespace = claim.metadata.namespace, claim = claim.metadata.name })
     end
     job:waiting("claim %s is not bound yet", claim.metadata.name)
     timer.sleep(BIND_PAUSE_S)
@@ -56,9 +54,7 @@ end
 -- A claim of the same name that was made since is another's, with bytes of its own.
 local function check_uid(claim, uid)
   if not uid or uid == claim.metadata.uid then return end
-  local why <const> =
-    fail.new("conflict", "claim %s has the uid %s, not %s", claim.metadata.name, claim.metadata.uid, uid)
-  error(fail.hint(why, "it was made anew: start for that one, or leave out --owner-uid"))
+  hints.raise("claim made anew", { claim = claim.metadata.name, uid = claim.metadata.uid, wanted = uid })
 end
 
 --- Raises not_found for a missing claim, config for an unbound or non-CSI one, conflict for one with another uid.
@@ -72,8 +68,7 @@ function M.of_claim(job, kube, namespace, name)
   if not ok then
     local why <const> = fail.wrap(claim, "claim %s/%s cannot be read", namespace, name)
     if why.kind == "not_found" then
-      why.message = ("there is no claim %s in namespace %s"):format(name, namespace)
-      fail.hint(why, "check --owner-name and --target-namespace")
+      why.message, why.hint = hints.say("claim missing", { claim = name, namespace = namespace })
     elseif why.kind == "config" then
       fail.hint(why, "check the cluster's address and its certificate authority in the kubeconfig")
     end
@@ -86,15 +81,13 @@ function M.of_claim(job, kube, namespace, name)
     function() return kube:get("/api/v1/persistentvolumes/" .. codec.percent(volume_name)) end
   )
   local csi <const> = volume.spec.csi
-  if not csi then
-    local why <const> = fail.new("config", "volume %s of claim %s was not made by a CSI driver", volume_name, name)
-    error(fail.hint(why, "only volumes of the storage array's CSI driver can be filled inside the array"))
-  end
+  if not csi then hints.raise("volume without csi", { volume = volume_name, claim = name }) end
   return {
     name = volume_name,
     handle = csi.volumeHandle,
     driver = csi.driver,
     attributes = csi.volumeAttributes or {},
+    mode = volume.spec.volumeMode,
     claim = { name = name, namespace = namespace, uid = claim.metadata.uid },
   }
 end

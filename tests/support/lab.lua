@@ -74,6 +74,10 @@ local SMALL <const> = {
   },
 }
 
+--- The scenario of `start`, to be changed at will.
+---@return table
+function M.small() return assert(json.decode(json.encode(SMALL))) end
+
 ---@class lab.Lab
 ---@field site table as site.json has it
 ---@field bin string
@@ -210,6 +214,7 @@ local function shell_words(argv)
 end
 
 ---@class lab.RunOptions
+---@field command? string that takes populate's flags; populate
 ---@field claim? string name; vm-57-disk-1
 ---@field flags? table<string, string|false> laid over those of the claim; false takes one away
 ---@field words? string[] further arguments
@@ -234,7 +239,7 @@ function Lab:start_populate(options)
   for name, value in pairs(options.flags or {}) do
     flags[name] = value or nil
   end
-  local argv = { options.bin or self.bin, "populate" }
+  local argv = { options.bin or self.bin, options.command or "populate" }
   for name, value in pairs(flags) do
     argv[#argv + 1] = ("--%s=%s"):format(name, value)
   end

@@ -219,7 +219,7 @@ describe("the clones of a host", function()
       assert.equal("failed", why.kind)
       assert.equal("the clone ended with exit code 255", why.message)
       assert.equal("Failed to lock the file (16392) 100 %s", why.cause.message)
-      assert.matches("host%-1.example", why.hint)
+      assert.matches("vmkfstools %-D FILE", why.hint)
     end)
   end)
 

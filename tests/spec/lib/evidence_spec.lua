@@ -268,18 +268,6 @@ describe("evidence", function()
       assert.equal("make the claim at least 8 bytes large", why.hint)
     end)
 
-    it("wants nobody to write to the disk: a host would notice, an array would not", function()
-      local on <const>, top <const> = { name = "web", power = "poweredOn" }, { path = "[ds] a/a.vmdk", is_top = true }
-      evidence.check_quiet(job, { name = "web", power = "poweredOff" }, top, { by = "array" })
-      evidence.check_quiet(job, on, { is_top = false }, { by = "array" })
-      assert.same({}, job.trace)
-      evidence.check_quiet(job, on, top, { by = "host" })
-      assert.matches("warning VM web is poweredOn", job.trace[1])
-      local why <const> = raised(evidence.check_quiet, job, on, top, { by = "array" })
-      assert.equal("VM web is poweredOn and writes to [ds] a/a.vmdk", why.message)
-      assert.matches("make a snapshot", why.hint)
-    end)
-
     it("takes an array's word for its own copy, and says so", function()
       local proof <const> = evidence.of_array(fake_job.new(), { state = "done", percent = 100 })
       assert.equal("not verified: the array copied by itself, and says done", evidence.text(proof))

@@ -41,6 +41,15 @@ describe("a job", function()
       assert.same({ "effect 1 array.map a to b", "effect 2 host.rescan vmhba1" }, job.trace)
     end)
 
+    it("or none at all, nor a promise of one, where it only reads", function()
+      local job <const> = fake_job.new()
+      job.read_only = true
+      local function never() error "it was made" end
+      assert.equal("bug", raised(job.effect, job, "array.map", "a to b", never).kind)
+      assert.equal("bug", raised(job.promise, job, "array.unmap", {}, "a is mapped").kind)
+      assert.same({}, job.trace)
+    end)
+
     local function scripted(answers)
       local sent = 0
       return function()

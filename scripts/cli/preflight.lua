@@ -1,0 +1,164 @@
+--- lunalift preflight: what a copy needs, looked at without changing anything, each failure with its fix.
+local console <const> = require "lunalift.console"
+local env <const> = require "lunalift.env"
+local fail <const> = require "lib.fail"
+local flags <const> = require "lib.flags"
+local jobs <const> = require "lib.job"
+local json <const> = require "lunalift.json"
+local log <const> = require "lunalift.log"
+local populate <const> = require "cli.populate"
+local redact <const> = require "lib.redact"
+local report <const> = require "lib.report"
+local site <const> = require "lib.site"
+local task <const> = require "lunalift.task"
+
+local M <const> = {}
+
+local USAGE <const> = [[
+usage: lunalift preflight [flags]
+
+Looks at everything that a copy with the same flags would need, and changes nothing. Each line is a check: pass, warn, fail with the fix,
+or skipped because one that it builds on failed. populate makes those checks itself that are fatal, before it changes anything.
+
+]]
+
+local AFTERWORD <const> = [[
+
+exit codes: 0 all pass, or warn; of the failures the worst: 2 configuration, 1 failed, 3 worth another try
+]]
+
+local function all_flags()
+  local list <const> = {}
+  for i, flag in ipairs(populate.FLAGS) do
+    list[i] = flag
+    if flag.name == "output" then
+      list[i] = { name = "output", default = "text", choices = flag.choices, help = flag.help .. "; -o for short" }
+    end
+  end
+  return list
+end
+
+local SHORT <const> = { ["-o"] = "--output" }
+
+local function widened(args)
+  local list <const> = {}
+  for i, word in ipairs(args) do
+    list[i] = SHORT[word] or word:gsub("^%-o=", "--output=")
+  end
+  return list
+end
+
+-- ---- what is printed ----
+
+local STATUSES <const> = { "pass", "warn", "fail", "skipped" }
+local COLOURS <const> = { pass = "32", warn = "33", fail = "31", skipped = "2" }
+local WIDEST_STATUS <const> = #"skipped"
+
+local function count(results)
+  local counts <const> = { pass = 0, warn = 0, fail = 0, skipped = 0 }
+  for _, result in ipairs(results) do
+    counts[result.status] = counts[result.status] + 1
+  end
+  return counts
+end
+
+local function padded(text, width) return text .. (" "):rep(width - #text) end
+
+local function widest(results)
+  local width = 0
+  for _, result in ipairs(results) do
+    width = math.max(width, #result.name)
+  end
+  return width
+end
+
+local function coloured(status)
+  local text <const> = padded(status, WIDEST_STATUS)
+  if not console.is_terminal() or (env.get "NO_COLOR" or "") ~= "" then return text end
+  return ("\27[%sm%s\27[0m"):format(COLOURS[status], text)
+end
+
+local function summary(counts)
+  local parts <const> = {}
+  for _, status in ipairs(STATUSES) do
+    if counts[status] > 0 then parts[#parts + 1] = ("%d %s"):format(counts[status], status) end
+  end
+  return table.concat(parts, ", ")
+end
+
+local function print_table(results)
+  local counts <const> = count(results)
+  local width <const> = widest(results)
+  local margin <const> = (" "):rep(width + WIDEST_STATUS + 4)
+  local lines <const> = { ("%s  %s  FOUND"):format(padded("CHECK", width), padded("RESULT", WIDEST_STATUS)) }
+  for _, result in ipairs(results) do
+    lines[#lines + 1] = ("%s  %s  %s"):format(padded(result.name, width), coloured(result.status), result.text)
+    if result.fix then lines[#lines + 1] = margin .. "fix: " .. result.fix end
+  end
+  lines[#lines + 1] = summary(counts) .. (counts.fail > 0 and ": this copy would stop before any change" or "")
+  console.out(log.redact(table.concat(lines, "\n")) .. "\n")
+end
+
+local function print_json(results)
+  local counts <const>, list <const> = count(results), json.array {}
+  for i, result in ipairs(results) do
+    list[i] = result
+  end
+  local value <const> = { checks = list, counts = counts, ok = counts.fail == 0 }
+  console.out(json.encode(redact.value(value), { indent = true }) .. "\n")
+end
+
+-- ---- the command ----
+
+-- The worst first: what will fail again as it is, what failed, what may pass.
+local WORST <const> = { 2, 1, 3 }
+
+local function exit_code(results)
+  local seen <const> = {}
+  for _, result in ipairs(results) do
+    if result.kind then seen[require("cli.main").exit_code(result)] = true end
+  end
+  for _, code in ipairs(WORST) do
+    if seen[code] then return code end
+  end
+  return next(seen) and 1 or 0
+end
+
+local function job_of(values)
+  local request <const> = populate.request_of(values)
+  local known <const>, method <const> = pcall(populate.check_method, values)
+  request.method, request.method_why = known and method or nil, not known and fail.of(method) or nil
+  request.bind_within_s = 0 -- nothing binds a claim while we look
+  return jobs.new {
+    name = "preflight",
+    request = request,
+    site = site.new(populate.site_conf(values)),
+    report = report.new "quiet",
+    read_only = true,
+  }
+end
+
+---@param args string[]
+---@return integer exit_code
+function M.run(args)
+  local known <const> = all_flags()
+  local values <const>, rest <const> = flags.parse(widened(args), known)
+  if values.help then
+    console.out(USAGE .. flags.help(known) .. "\n" .. AFTERWORD)
+    return 0
+  end
+  if #rest > 0 then error(fail.hint(fail.new("config", "'%s' is no flag", rest[1]), "see lunalift help preflight")) end
+  populate.check_mandatory(values, populate.MANDATORY)
+  local job <const> = job_of(values)
+  task.spawn(populate.cancel_on_signal, job)
+  local why <const> = job:run(require "flows.preflight")
+  if why then
+    console.err(report.failure_text(why))
+    return require("cli.main").exit_code(why)
+  end
+  local print <const> = values.output == "json" and print_json or print_table
+  print(job.facts.checks)
+  return exit_code(job.facts.checks)
+end
+
+return M

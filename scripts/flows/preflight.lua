@@ -1,0 +1,8 @@
+--- Look at everything that a copy needs, and change nothing.
+local checks <const> = require "lib.checks"
+
+---@param job lib.Job
+return function(job)
+  job:step "look at everything"
+  job:note { checks = checks.all(job) }
+end

@@ -1,0 +1,123 @@
+--- What must, or should, hold before a copy: one list. `lunalift preflight` runs all of it; a copy runs the fatal part, by what it has
+--- found already, before its first effect. The checks lie by subject in lib/checks.
+local fail <const> = require "lib.fail"
+local hints <const> = require "lib.hints"
+local task <const> = require "lunalift.task"
+
+local M <const> = {}
+
+---@class lib.Check
+---@field name string
+---@field of string what it is about: a key of SUBJECTS
+---@field needs? string[] names of checks whose finds it builds on
+---@field fatal? boolean a copy runs it, too: it asks nobody anything that the copy would not ask
+---@field by? "array"|"host" only where that moves the data
+---@field run fun(found: lib.Found): string, string? text of what was found; with a fix it is a warning; a failure is raised
+
+---@class lib.Found what the checks found so far
+---@field job lib.Job
+---@field vcenter? lib.Vcenter
+---@field array? lib.Array
+---@field kube? Kube
+---@field vm? lib.Vm
+---@field disk? lib.Disk
+---@field host? lib.Host
+---@field volume? lib.Volume
+---@field lun? lib.Lun
+---@field way? lib.Way
+---@field wrapper? lib.Clones
+---@field targets? table[] the array's ports
+---@field initiators? lib.Initiator[]
+
+---@class lib.CheckResult
+---@field name string
+---@field subject string
+---@field status "pass"|"warn"|"fail"|"skipped"
+---@field text string what was found, or why it could not be looked at
+---@field fix? string
+---@field kind? string of the failure
+
+---@type lib.Check[]
+M.LIST = {}
+for _, subject in ipairs { "peers", "source", "claim", "host" } do
+  local checks <const> = require("lib.checks." .. subject)
+  table.move(checks, 1, #checks, #M.LIST + 1, M.LIST)
+end
+
+local SUBJECTS <const> = {
+  vcenter = function(found) return found.job.site.conf.vcenter.host end,
+  array = function(found) return found.job.site.conf.array.hostname end,
+  cluster = function(found) return found.kube and found.kube.server or "Kubernetes" end,
+  vm = function(found) return found.vm and found.vm.name or found.job.request.vm end,
+  disk = function(found) return found.job.request.vmdk.text end,
+  datastore = function(found) return found.job.request.vmdk.datastore end,
+  claim = function(found) return ("%s/%s"):format(found.job.request.namespace, found.job.request.claim) end,
+  volume = function(found) return found.lun and found.lun.name or found.volume and found.volume.name or "?" end,
+  host = function(found)
+    if found.host then return found.host.name end
+    local wanted <const> = found.job.request.migration_host or ""
+    return wanted ~= "" and wanted or "the VM's host"
+  end,
+}
+
+local function skipped_for(check, results)
+  for _, name in ipairs(check.needs or {}) do
+    local before <const> = results[name]
+    if before.status == "fail" then return ("'%s' failed"):format(name) end
+    if before.status == "skipped" then return before.text end
+  end
+end
+
+local function outcome_of(check, found)
+  if check.by and found.way and check.by ~= found.way.by then
+    return { status = "skipped", text = ("the %s copies"):format(found.way.by) }
+  end
+  local done <const>, text <const>, fix <const> = pcall(check.run, found)
+  if done then return { status = fix and "warn" or "pass", text = text, fix = fix } end
+  local why <const> = hints.explain(fail.of(text))
+  return { status = "fail", text = fail.text(why), fix = why.hint, kind = why.kind }
+end
+
+local function examine(check, found, results)
+  local reason <const> = skipped_for(check, results)
+  local result <const> = reason and { status = "skipped", text = reason } or outcome_of(check, found)
+  result.name, result.subject = check.name, SUBJECTS[check.of](found)
+  results[check.name] = result
+end
+
+--- All checks, each as soon as those that it needs are done.
+---@param job lib.Job
+---@return lib.CheckResult[] results in the list's order
+function M.all(job)
+  local found <const>, results <const>, tasks <const> = { job = job }, {}, {}
+  for _, check in ipairs(M.LIST) do
+    tasks[check.name] = task.spawn(function()
+      for _, name in ipairs(check.needs or {}) do
+        tasks[name]:wait()
+      end
+      examine(check, found, results)
+    end)
+  end
+  local list <const> = {}
+  for i, check in ipairs(M.LIST) do
+    local _, why <const> = tasks[check.name]:wait()
+    if why then error(why) end
+    list[i] = results[check.name]
+  end
+  return list
+end
+
+--- What a copy must know before its first effect: raises the first failure, warns of the rest.
+---@param job lib.Job
+---@param found lib.Found what the flow found; learns what the checks find
+function M.fatal(job, found)
+  found.job = job
+  for _, check in ipairs(M.LIST) do
+    if check.fatal and (not check.by or check.by == found.way.by) then
+      local text <const>, fix <const> = check.run(found)
+      if fix then job:warn("%s; %s", text, fix) end
+    end
+  end
+end
+
+return M

@@ -1,0 +1,159 @@
+--- Checks of the host that asks: its state, its wrapper, its way to the array, and room.
+local hints <const> = require "lib.hints"
+local host_ports <const> = require "lib.host_ports"
+local hosts <const> = require "lib.hosts"
+local words <const> = require "lib.words"
+
+local MIB <const> = 1 << 20
+local DESCRIPTOR_BYTES <const> = 4 * MIB
+local TMP_BYTES <const> = MIB
+local MAX_LUN <const> = 1024 -- ESXi's own default
+
+local function check_mounted(found)
+  local host <const>, datastore <const> = found.host, found.disk.datastore
+  local is_told <const> = datastore.ref and #host.datastores > 0
+  for _, ref in ipairs(host.datastores) do
+    if not is_told or ref.id == datastore.ref.id then return host.name .. " mounts it" end
+  end
+  if is_told then hints.raise("host without datastore", { host = host.name, datastore = datastore.name }) end
+  return "not told"
+end
+
+local function check_wrapper(found)
+  local host <const> = found.host
+  found.wrapper = host:wrapper()
+  local version <const> = found.wrapper.version
+  if found.wrapper.is_ours then return "wrapper " .. version end
+  return hints.say("wrapper of upstream", { version = version, host = host.name })
+end
+
+local function check_initiators(found)
+  local fabrics <const>, extents <const> = found.array.vendor.fabrics, found.disk.datastore.extents
+  found.targets = found.array:targets()
+  found.initiators = found.host:initiators_reaching(fabrics, found.targets, extents)
+  local adapters <const> = {}
+  for i, port in ipairs(found.initiators) do
+    adapters[i] = ("%s (%s)"):format(port.adapter, port.kind)
+  end
+  return ("%s, of %d adapters"):format(words.list(adapters), #found.host.adapters)
+end
+
+local IS_LIVE <const> = { active = true, standby = true }
+
+local function check_paths(found)
+  local devices <const>, live, dead = words.list(found.disk.datastore.extents), 0, 0
+  for _, path in ipairs(host_ports.paths_to(found.host, found.disk.datastore.extents)) do
+    if IS_LIVE[path.state] then
+      live = live + 1
+    else
+      dead = dead + 1
+    end
+  end
+  if #found.disk.datastore.extents == 0 then return "no device is known below the datastore" end
+  if live == 0 then hints.raise("no path", { host = found.host.name, devices = devices }) end
+  if dead > 0 then return hints.say("paths dead", { dead = dead, all = live + dead, devices = devices }) end
+  return ("%d to %s"):format(live, devices)
+end
+
+local function check_xcopy(found)
+  local move <const> = found.host:setting "DataMover.HardwareAcceleratedMove"
+  if move == 0 then return hints.say("xcopy off", { host = found.host.name }) end
+  return move and "DataMover.HardwareAcceleratedMove is on" or "not told"
+end
+
+-- An older host may not know the command: only what is told counts.
+local function check_vaai(found)
+  for _, naa in ipairs(found.disk.datastore.extents) do
+    local rows <const> = found.host:esxcli("storage core device vaai status get", { device = naa })
+    local status <const> = rows and rows[1] and rows[1].CloneStatus
+    if status and status ~= "supported" then
+      return hints.say("no vaai clone", { device = naa, host = found.host.name })
+    end
+  end
+  return #found.disk.datastore.extents > 0 and "clone supported" or "no device is known below the datastore"
+end
+
+local function check_numbers(found)
+  local host <const> = found.host
+  local max <const>, next <const> = host:setting "Disk.MaxLUN", host_ports.next_number(host, found.targets)
+  if not max then return "not told" end
+  if next >= max then error(hosts.number_too_high(next, max)) end
+  if max < MAX_LUN then return hints.say("lun numbers low", { max = max, host = host.name }) end
+  return ("%d, the next LUN will probably be %d"):format(max, next)
+end
+
+local function check_room(found)
+  local datastore <const> = found.disk.datastore
+  local free <const> = datastore.free_bytes
+  if not free then return "not told" end
+  if free < DESCRIPTOR_BYTES then
+    local values <const> = { datastore = datastore.name, free = words.size(free), needs = words.size(DESCRIPTOR_BYTES) }
+    hints.raise("datastore full", values)
+  end
+  return ("%s free on %s"):format(words.size(free), datastore.name)
+end
+
+local function check_tmp(found)
+  local free <const> = found.facts.freeTmpBytes
+  if not free then return "not known: this wrapper cannot tell" end
+  if free < TMP_BYTES then
+    hints.raise("tmp full", { host = found.host.name, free = words.size(free), needs = words.size(TMP_BYTES) })
+  end
+  return words.size(free) .. " free"
+end
+
+---@type lib.Check[]
+return {
+  {
+    name = "clone method",
+    of = "host",
+    by = "host",
+    run = function(found)
+      if found.job.request.method_why then error(found.job.request.method_why) end
+      return found.job.request.method
+    end,
+  },
+  {
+    name = "host",
+    of = "host",
+    needs = { "VM" },
+    run = function(found)
+      found.host = found.vcenter:host(found.vm, found.job.request.migration_host)
+      return ("%s (%s)"):format(found.host.name, found.host.ref.id)
+    end,
+  },
+  {
+    name = "host state",
+    of = "host",
+    needs = { "host" },
+    fatal = true,
+    by = "host",
+    run = function(found)
+      found.host:check_usable()
+      return "connected, not in maintenance mode"
+    end,
+  },
+  {
+    name = "datastore on the host",
+    of = "host",
+    needs = { "host", "disk" },
+    fatal = true,
+    by = "host",
+    run = check_mounted,
+  },
+  { name = "room for descriptors", of = "datastore", needs = { "disk" }, fatal = true, by = "host", run = check_room },
+  { name = "wrapper", of = "host", needs = { "host state" }, fatal = true, by = "host", run = check_wrapper },
+  {
+    name = "initiators",
+    of = "host",
+    needs = { "host state", "array login", "disk" },
+    fatal = true,
+    by = "host",
+    run = check_initiators,
+  },
+  { name = "paths to the source", of = "host", needs = { "host state", "disk" }, by = "host", run = check_paths },
+  { name = "XCOPY", of = "host", needs = { "host state" }, by = "host", run = check_xcopy },
+  { name = "VAAI of the source", of = "host", needs = { "host state", "disk" }, by = "host", run = check_vaai },
+  { name = "LUN numbers", of = "host", needs = { "initiators" }, by = "host", run = check_numbers },
+  { name = "room in /tmp", of = "host", needs = { "source file" }, by = "host", run = check_tmp },
+}

@@ -1,0 +1,356 @@
+--- Whole runs of `lunalift preflight` on sites with something wrong: it is found, the fix is said, and nothing is changed.
+local json <const> = require "lunalift.json"
+local labs <const> = require "support.lab"
+
+local CLAIMS <const> = "/api/v1/namespaces/move/persistentvolumeclaims"
+local VOLUMES <const> = "/api/v1/persistentvolumes"
+local LEASES <const> = "/apis/coordination.k8s.io/v1/namespaces/move/leases"
+local REVIEWS <const> = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+
+local DISK <const> = "O'Neil's db/söhne & co.vmdk"
+
+local function site()
+  local small <const> = labs.small()
+  local datacenter <const> = small.datacenters[1]
+  local vms <const> = datacenter.vms
+  vms[#vms + 1] = {
+    moref = "vm-60",
+    name = "shares the disk",
+    host = "host-21",
+    disks = json.array { { datastore = "Daten & Söhne", file = DISK, size_mib = 8 } },
+  }
+  vms[#vms + 1] = {
+    moref = "vm-61",
+    name = "chained",
+    host = "host-21",
+    disks = json.array { { datastore = "ds 1", file = "chained/chained.vmdk", size_mib = 4, snapshot = true } },
+  }
+  vms[#vms + 1] = {
+    moref = "vm-62",
+    name = "on the filer",
+    host = "host-21",
+    disks = json.array { { datastore = "filer", file = "a/a.vmdk", size_mib = 4 } },
+  }
+  local stores <const> = datacenter.datastores
+  stores[#stores + 1] = {
+    moref = "datastore-17",
+    name = "filer",
+    uuid = "66aa0f12-6e3d4c2f-9b28-005056a10017",
+    size_mib = 16,
+    type = "NFS",
+  }
+  return small
+end
+
+describe("preflight", function()
+  local lab, before
+
+  setup(function()
+    lab = labs.start(site())
+    before = lab:snapshot()
+  end)
+
+  teardown(function() lab:stop() end)
+
+  -- Logins, reviews of access and commands that only list are no changes.
+  local function assert_nothing_changed(mark)
+    for _, request in ipairs(lab:requests_since(mark)) do
+      assert.is_true(not request.effect or request.path == REVIEWS, request.method .. " " .. request.path)
+    end
+    assert.same(before, lab:snapshot())
+  end
+
+  local function run(options)
+    options = options or {}
+    local mark <const> = lab:mark()
+    options.command = "preflight"
+    local ended <const> = lab:populate(options)
+    assert_nothing_changed(mark)
+    lab:assert_no_secret(ended.out .. ended.err)
+    return ended
+  end
+
+  ---@param options? lab.RunOptions
+  ---@return table<string, lib.CheckResult> by name
+  ---@return ProcessEnd
+  local function look(options)
+    options = options or {}
+    options.words = { "-o", "json" }
+    local ended <const> = run(options)
+    local told <const> = assert(json.decode(ended.out), ended.err)
+    local by_name <const>, fails = {}, 0
+    for _, result in ipairs(told.checks) do
+      by_name[result.name] = result
+      if result.status == "fail" then
+        fails = fails + 1
+        assert.is_true((result.fix or "") ~= "", "no fix for: " .. result.text)
+      end
+    end
+    assert.same({ fails, fails == 0 }, { told.counts.fail, told.ok })
+    by_name.counts = told.counts
+    return by_name, ended
+  end
+
+  --- One check comes out so; with `alone` all others pass.
+  local function expect(name, status, text, fix, options)
+    local results <const>, ended <const> = look(options)
+    local result <const> = assert(results[name], name)
+    assert.equal(status, result.status, result.text)
+    assert.is_truthy(result.text:find(text, 1, true), result.text)
+    assert.is_truthy((result.fix or ""):find(fix, 1, true), tostring(result.fix))
+    return results, ended
+  end
+
+  local function put(path, kind, object)
+    object.apiVersion, object.kind = object.apiVersion or "v1", kind
+    assert(lab.kube:create(path, object))
+    before = lab:snapshot()
+  end
+
+  local function condition(path, settings) assert(lab.control:post(path, { json = settings })) end
+
+  it("finds nothing wrong where nothing is, and sees as much as a copy needs", function()
+    local results <const>, ended <const> = look()
+    assert.equal(0, ended.code, ended.out .. ended.err)
+    assert.same({ 0, 0, 0 }, { results.counts.warn, results.counts.fail, results.counts.skipped })
+    assert.is_true(results.counts.pass >= 38)
+    assert.matches("VMFS on naa.600a0980", results.datastore.text)
+    assert.matches("vmhba64 %(iscsi%)", results.initiators.text)
+  end)
+
+  it("prints a table whose columns stand below one another, with fixes and a sum", function()
+    lab:host("condition", { in_maintenance = true })
+    local ended <const> = run()
+    lab:host("condition", { in_maintenance = false })
+    assert.equal(3, ended.code)
+    local column <const> = ended.out:find("RESULT", 1, true)
+    local seen = 0
+    for line in ended.out:gmatch "[^\n]+" do
+      if line:sub(column):find "^%l+ +%S" and not line:find "^%s" then seen = seen + 1 end
+    end
+    assert.is_true(seen >= 38, ended.out)
+    assert.matches("\nhost state +fail +host esx%-01.lab.example is in maintenance mode\n +fix: wait until", ended.out)
+    assert.matches("%d+ pass, 1 fail, %d+ skipped: this copy would stop before any change\n$", ended.out)
+    assert.is_nil(ended.out:find("\27", 1, true))
+  end)
+
+  it("colours the results on a terminal, unless asked not to", function()
+    local ended = run { on_terminal = true, env = { TERM = "xterm" } }
+    assert.matches("\27%[32mpass", ended.out)
+    ended = run { on_terminal = true, env = { NO_COLOR = "1" } }
+    assert.is_nil(ended.out:find("\27", 1, true))
+  end)
+
+  it("tells a refused login, skips what builds on it, and looks at the rest", function()
+    local results <const>, ended <const> =
+      expect("vCenter login", "fail", "does not let", "GOVMOMI_PASSWORD", { env = { GOVMOMI_PASSWORD = "wrong" } })
+    assert.equal(2, ended.code)
+    assert.same({ "skipped", "'vCenter login' failed" }, { results.disk.status, results.disk.text })
+    assert.same({ "pass", "pass" }, { results.volume.status, results["permission: claims"].status })
+    expect("array login", "fail", "refused", "STORAGE_PASSWORD", { env = { STORAGE_PASSWORD = "wrong" } })
+  end)
+
+  it("names the fingerprint of a certificate that nobody vouches for, and warns where none is verified", function()
+    local bare <const> = { LUNALIFT_CA_FILE = false, STORAGE_SKIP_SSL_VERIFICATION = "true" }
+    local results <const> =
+      expect("vCenter login", "fail", lab.site.vcenter.thumbprint, "--vsphere-thumbprint", { env = bare })
+    assert.equal("warn", results["array certificate"].status)
+    bare.GOVMOMI_INSECURE = "true"
+    expect("vCenter certificate", "warn", "not verified", "leave GOVMOMI_INSECURE away", { env = bare })
+  end)
+
+  it("says that the clone method ssh is not in this build", function()
+    local env <const> = { ESXI_CLONE_METHOD = "ssh", SSH_PRIVATE_KEY = "YQ==", SSH_PUBLIC_KEY = "YQ==" }
+    local _, ended <const> =
+      expect("clone method", "fail", "ssh is not in this build", "install the VIB", { env = env })
+    assert.equal(2, ended.code)
+  end)
+
+  it("tells of privileges that are missing: one that it must have, others that it should", function()
+    condition("/privileges", json.array { "Datastore.Browse" })
+    expect(
+      "vCenter privileges",
+      "warn",
+      "lacks the privilege Datastore.Browse on Daten & Söhne",
+      "add it to the user's role"
+    )
+    condition("/privileges", json.array { "Host.Config.Storage" })
+    expect(
+      "vCenter privileges",
+      "fail",
+      "lacks the privilege Host.Config.Storage on esx-01",
+      "add it to the user's role"
+    )
+    condition("/privileges", json.array {})
+  end)
+
+  it("tells of VM and disk that are not there", function()
+    expect("VM", "fail", "no virtual machine vm-999", "--source-vm-id", { flags = { ["source-vm-id"] = "vm-999" } })
+    expect("disk", "fail", "has no disk", "its disks are", { flags = { ["source-vmdk"] = "[ds 1] no/no.vmdk" } })
+  end)
+
+  it("tells of hosts that are away, in maintenance mode or not there", function()
+    lab:host("connected", { connected = false })
+    local _, ended <const> = expect("host state", "fail", "is notResponding", "reconnect it in vCenter")
+    assert.equal(3, ended.code)
+    lab:host("connected", { connected = true })
+    lab:host("condition", { in_maintenance = true })
+    expect("host state", "fail", "in maintenance mode", "--migration-host")
+    lab:host("condition", { in_maintenance = false })
+    expect("host", "fail", "no host host-99", "--migration-host", { flags = { ["migration-host"] = "host-99" } })
+  end)
+
+  it("tells of a host without the VIB, or with upstream's", function()
+    lab:host("wrapper", { variant = "none" })
+    local results <const>, ended <const> = expect("wrapper", "fail", "is not installed on esx-01", "restart hostd")
+    assert.same({ 2, "skipped" }, { ended.code, results["source file"].status })
+    lab:host("wrapper", { variant = "upstream" })
+    expect("wrapper", "warn", "is not ours", "install our VIB")
+    lab:host("wrapper", { variant = "lunalift" })
+  end)
+
+  it("tells why the host would send no XCOPY", function()
+    lab:host("condition", { settings = { ["DataMover.HardwareAcceleratedMove"] = 0 } })
+    expect("XCOPY", "warn", "HardwareAcceleratedMove is off", "-o /DataMover/HardwareAcceleratedMove -i 1")
+    lab:host("condition", { settings = { ["DataMover.HardwareAcceleratedMove"] = 1 }, clone_status = "unsupported" })
+    expect("VAAI of the source", "warn", "does not support VAAI clone", "claimrule")
+    lab:host("condition", { clone_status = "supported" })
+  end)
+
+  it("tells of LUN numbers that the host does not look at, or soon will not", function()
+    lab:host("condition", { settings = { ["Disk.MaxLUN"] = 256 } })
+    expect("LUN numbers", "warn", "Disk.MaxLUN is 256", "-o /Disk/MaxLUN -i 1024")
+    lab:host("condition", { settings = { ["Disk.MaxLUN"] = 2 } })
+    local _, ended <const> = expect("LUN numbers", "fail", "at or above Disk.MaxLUN (2)", "-o /Disk/MaxLUN -i 1024")
+    assert.equal(2, ended.code)
+    lab:host("condition", { settings = { ["Disk.MaxLUN"] = 1024 } })
+  end)
+
+  it("tells of a datastore that is full, gone, or no VMFS", function()
+    condition("/datastore/datastore-15/condition", { free_bytes = 1000 })
+    expect("room for descriptors", "fail", "has 1000 bytes free", "make room on Daten & Söhne")
+    condition("/datastore/datastore-15/condition", { accessible = false })
+    expect("datastore", "fail", "no host reaches datastore Daten & Söhne", "see to its paths")
+    condition("/datastore/datastore-15/condition", {})
+    expect(
+      "array and datastore match",
+      "warn",
+      "datastore filer is on NFS",
+      "--require-offload",
+      { claim = "vm-62-disk-1" }
+    )
+    local _, ended <const> = expect("who moves the data", "fail", "datastore filer is on NFS", "--require-offload", {
+      claim = "vm-62-disk-1",
+      flags = { ["require-offload"] = "true" },
+    })
+    assert.equal(2, ended.code)
+  end)
+
+  it("tells of a VM that is on, another that has the disk, and snapshots", function()
+    condition("/vm/vm-57/condition", { power = "poweredOn" })
+    expect("VM power", "warn", "a disk it has open cannot be copied", "make a snapshot")
+    condition("/vm/vm-57/condition", { power = "poweredOff" })
+    condition("/vm/vm-60/condition", { power = "poweredOn" })
+    local _, ended <const> = expect("locks", "fail", "is a disk of VM shares the disk", "power shares the disk off")
+    assert.equal(3, ended.code)
+    condition("/vm/vm-60/condition", { power = "poweredOff" })
+    expect("snapshots", "warn", "since a snapshot", "delete the VM's snapshots", { claim = "vm-61-disk-1" })
+  end)
+
+  it("tells of claims that are missing, unbound, of files, too small or another array's", function()
+    local function claim(name, volume)
+      put(
+        CLAIMS,
+        "PersistentVolumeClaim",
+        { metadata = { name = name, namespace = "move" }, spec = { volumeName = volume } }
+      )
+      return { flags = { ["owner-name"] = name, ["owner-uid"] = false } }
+    end
+    expect("claim", "fail", "there is no claim web", "--owner-name", { flags = { ["owner-name"] = "web" } })
+    expect("claim", "fail", "is not bound to a volume", "kubectl -n move describe pvc loose", claim "loose")
+    local small <const> = lab:claim "vm-58-disk-1"
+    local too_small <const> = { flags = { ["owner-name"] = small.name, ["owner-uid"] = small.uid } }
+    expect("volume size", "fail", "is smaller (4194304 bytes)", "at least 8388608 bytes", too_small)
+
+    local csi <const> = { driver = "pxd.portworx.com", volumeHandle = "1" }
+    put(VOLUMES, "PersistentVolume", { metadata = { name = "pure" }, spec = { csi = csi, volumeMode = "Filesystem" } })
+    local options <const> = claim("on-pure", "pure")
+    local results <const> = expect("volume", "fail", "CSI driver pxd.portworx.com", "csi.trident.netapp.io", options)
+    assert.equal("fail", results["volume mode"].status)
+    assert.matches("volume mode Filesystem, not Block", results["volume mode"].text)
+    assert.matches("volumeMode: Block", results["volume mode"].fix)
+  end)
+
+  it("asks whether the account may, and names the verbs that it may not", function()
+    local env <const> = { KUBECONFIG = lab.site.kube.populator_kubeconfig }
+    local flags <const> = { ["target-namespace"] = "other", journal = "lease" }
+    local results <const>, ended <const> = expect(
+      "permission: claims",
+      "fail",
+      "not allowed: get persistentvolumeclaims in namespace other",
+      "kubectl create role lunalift --verb=get --resource=persistentvolumeclaims -n other",
+      { env = env, flags = flags }
+    )
+    assert.equal(2, ended.code)
+    assert.equal("pass", results["permission: volumes"].status)
+    assert.matches("get,list,create,update leases.coordination.k8s.io", results["permission: journal"].text)
+    flags["target-namespace"] = nil
+    local own <const> = look { env = env, flags = flags }
+    assert.same({ "pass", "pass" }, { own["permission: claims"].status, own["permission: journal"].status })
+  end)
+
+  it("tells of another run, of what a dead one left, and of slots that are taken", function()
+    local function lease(name, holder, renewed)
+      local spec <const> = { holderIdentity = holder, leaseDurationSeconds = 3600, renewTime = renewed }
+      local mark <const> = { ["lunalift.io/journal"] = "true" }
+      put(LEASES, "Lease", {
+        apiVersion = "coordination.k8s.io/v1",
+        metadata = { name = name, namespace = "move", labels = mark, annotations = { ["lunalift.io/journal"] = "{}" } },
+        spec = spec,
+      })
+    end
+    local now <const> = require("lunalift.timer").iso()
+    local flags <const> = { journal = "lease", ["host-lease-namespace"] = "move" }
+    local first <const>, second <const> = lab:claim "vm-57-disk-1", lab:claim "vm-58-disk-1"
+    lease("lunalift-" .. first.uid, "shop/db-0", now)
+    lease("lunalift-" .. second.uid, nil, now)
+    lease("lunalift-clone-0badcafe-host-21-0", "shop/db-0", now)
+    lease("lunalift-clone-0badcafe-host-21-1", "shop/db-1", now)
+    local results <const> =
+      expect("other runs", "fail", "another run, shop/db-0, works", "wait for it to end", { flags = flags })
+    assert.equal("warn", results["slots for clones"].status)
+    assert.matches("taken, by shop/db%-0 and shop/db%-1", results["slots for clones"].text)
+    expect(
+      "other runs",
+      "warn",
+      "a run that ended left Lease",
+      "lunalift reap",
+      { flags = flags, claim = "vm-58-disk-1" }
+    )
+  end)
+end)
+
+describe("the checks that populate makes itself", function()
+  local lab, before
+
+  setup(function()
+    lab = labs.start()
+    before = lab:snapshot()
+  end)
+
+  teardown(function() lab:stop() end)
+
+  it("end it by their failure and fix, before its first effect", function()
+    assert(lab.control:post("/datastore/datastore-15/condition", { json = { free_bytes = 1000 } }))
+    local mark <const> = lab:mark()
+    local ended <const> = lab:populate()
+    assert.equal(1, ended.code)
+    assert.is_truthy(ended.err:find("error: datastore Daten & Söhne has 1000 bytes free, 4 MiB are needed", 1, true))
+    assert.is_truthy(ended.err:find("fix   make room on Daten & Söhne", 1, true))
+    for _, request in ipairs(lab:requests_since(mark)) do
+      assert.is_false(request.effect, request.method .. " " .. request.path)
+    end
+    assert.same(before, lab:snapshot())
+    assert(lab.control:post("/datastore/datastore-15/condition", { json = {} }))
+  end)
+end)
