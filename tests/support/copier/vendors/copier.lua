@@ -28,7 +28,9 @@ function M.open(conf)
   return setmetatable({ svm = ontap.open(conf), door = http.client { base = conf.door }, conf = conf }, Array)
 end
 
-function Array:targets() return self.conf.silent and {} or self.svm:targets() end
+function Array:targets()
+  if not self.conf.silent then return self.svm:targets() end
+end
 
 function Array:find_lun(id)
   local found <const>, why <const> = self.door:get("/volumes/" .. (id.naa or id.vvol))
