@@ -2,15 +2,19 @@
 local certificate <const> = require "lunalift.certificate"
 local codec <const> = require "lunalift.codec"
 local fs <const> = require "lunalift.fs"
+local http <const> = require "lunalift.http"
 local json <const> = require "lunalift.json"
 local labs <const> = require "support.lab"
 local process <const> = require "lunalift.process"
 local server <const> = require "lunalift.server"
+local task <const> = require "lunalift.task"
+local timer <const> = require "lunalift.timer"
 
 -- A core that no escaping touches, among characters that every one does.
 local VCENTER <const> = { core = "CanaryVcenter71Q", text = [[p&<"'%41 +CanaryVcenter71Q=ö\/]] }
 local ARRAY <const> = { core = "CanaryArrays82W", text = [[%2f&amp;CanaryArrays82W"<'>\]] }
 local TOKEN <const> = { core = "CanaryKubernet93E", text = "eyJ.CanaryKubernet93E-._~" }
+local SIGABRT <const>, SIGKILL <const> = 6, 9
 local CANARIES <const> = { VCENTER, ARRAY, TOKEN }
 
 --- What of a core survives in base64, wherever in a group of three bytes it begins.
@@ -50,7 +54,7 @@ local function echo_of(canary, user)
 end
 
 describe("no secret", function()
-  local lab, ca, listeners, folder
+  local lab, ca, listeners, folder, looks
 
   --- A peer over TLS that refuses all, and quotes the secret wherever a text may be cut.
   local function echoing(canary, user, answer)
@@ -85,7 +89,7 @@ describe("no secret", function()
   end
 
   setup(function()
-    listeners = {}
+    listeners, looks = {}, 0
     lab = labs.start { vcenter = { password = VCENTER.text }, ontap = { password = ARRAY.text } }
     ca = assert(certificate.ca { cn = "echo" })
     folder = lab.dir .. "/out"
@@ -103,8 +107,37 @@ describe("no secret", function()
     lab:stop()
   end)
 
-  --- Search the process while it runs, and all that it has written when it has ended.
-  local function run(changes, words)
+  --- All processes below one, those started for a host's scripts among them.
+  local function each_below(pid, fn)
+    for child in (fs.read(("/proc/%s/task/%s/children"):format(pid, pid)) or ""):gmatch "%d+" do
+      fn(child)
+      each_below(child, fn)
+    end
+  end
+
+  --- What any user of the machine could see of the run: its arguments; and of the processes on the host's side, their environment, too.
+  local function look_at(running)
+    assert_unseen(fs.read("/proc/" .. running.pid .. "/cmdline") or "", "the command line")
+    each_below(
+      running.pid,
+      function(pid) error("the program started a process: " .. (fs.read("/proc/" .. pid .. "/cmdline") or pid)) end
+    )
+    each_below(lab.process.pid, function(pid)
+      looks = looks + 1
+      for _, file in ipairs { "cmdline", "environ" } do
+        assert_unseen(fs.read(("/proc/%s/%s"):format(pid, file)) or "", file .. " of a process of the host's")
+      end
+    end)
+  end
+
+  local function assert_none_written(where)
+    for path in process.run({ argv = { "find", where, "-type", "f" } }).out:gmatch "[^\n]+" do
+      assert_unseen(assert(fs.read(path)), path)
+    end
+  end
+
+  --- Search the processes while it runs, and all that it has written when it has ended.
+  local function run(changes, words, meanwhile)
     local env <const> =
       { LUNALIFT_CA_FILE = lab.dir .. "/both.pem", XDG_STATE_HOME = folder, LUNALIFT_PATIENCE_S = "1" }
     for name, value in pairs(changes or {}) do
@@ -113,14 +146,18 @@ describe("no secret", function()
     local all <const> = { "-vv", "--receipt=" .. folder .. "/receipt.json" }
     table.move(words or {}, 1, #(words or {}), #all + 1, all)
     local running <const> = lab:start_populate { words = all, env = env }
-    assert_unseen(fs.read("/proc/" .. running.pid .. "/cmdline") or "", "the command line")
+    local _watched <close> = task.spawn(function()
+      while true do
+        look_at(running)
+        timer.sleep(0.005)
+      end
+    end)
+    if meanwhile then meanwhile(running) end
     local ended <const> = running:wait()
     assert_unseen(ended.out, "standard output")
     assert_unseen(ended.err, "standard error")
-    local files <const> = process.run({ argv = { "find", folder, "-type", "f" } }).out
-    for path in files:gmatch "[^\n]+" do
-      assert_unseen(assert(fs.read(path)), path)
-    end
+    assert_none_written(folder)
+    assert_none_written(lab.site.dir .. "/hosts")
     return ended
   end
 
@@ -129,6 +166,12 @@ describe("no secret", function()
       local ended <const> = run(nil, { "--output=" .. output })
       assert.equal(0, ended.code, ended.err)
       assert.is_true(#assert(fs.read(folder .. "/receipt.json")) > 100)
+      assert.is_true(looks > 0)
+    end)
+
+    it("in what a dry run says, as " .. output, function()
+      local ended <const> = run(nil, { "--dry-run", "--output=" .. output })
+      assert.equal(0, ended.code, ended.err)
     end)
 
     local function fails(what, changes, code)
@@ -183,6 +226,59 @@ describe("no secret", function()
       return { KUBECONFIG = lab.dir .. "/kubeconfig-echo" }
     end, 2)
   end
+
+  --- The built-in vendor, doing this when it is opened; the folder to lay over.
+  local function vendor_that(does)
+    local scripts <const>, opens <const> = lab.dir .. "/scripts", "function M.open(conf)\n"
+    local text <const> = assert(fs.read(fs.cwd() .. "/scripts/vendors/ontap.lua"))
+    local _, last <const> = text:find(opens, 1, true)
+    assert(process.run { argv = { "mkdir", "-p", scripts .. "/vendors" } })
+    assert(fs.write(scripts .. "/vendors/ontap.lua", text:sub(1, last) .. does .. text:sub(last + 1)))
+    return scripts
+  end
+
+  for _, raises in ipairs {
+    "error(conf.password)",
+    'error("bad " .. conf.password .. tostring(conf.password) .. ("%s"):format(conf.password))',
+    'error({ kind = "failed", message = "bad " .. conf.password, password = conf.password })',
+  } do
+    it("in the traceback of " .. raises, function()
+      local ended <const> = run(nil, { "--scripts=" .. vendor_that(("if conf then %s end\n"):format(raises)) })
+      assert.is_true(ended.code > 0, ended.err)
+    end)
+  end
+
+  it("in the watchdog's last words", function()
+    local scripts <const> =
+      vendor_that 'local shown <const> = "bad " .. conf.password\n_ = ("a"):rep(1 << 14):find(".-.-.-b", #shown // 99)\n'
+    local ended <const> = run({ LUNALIFT_WATCHDOG_S = "1" }, { "--scripts=" .. scripts })
+    assert.equal(SIGABRT, ended.signal, ended.err)
+    assert.matches("nothing has moved", ended.err)
+  end)
+
+  it("in the journal of a run that was killed, and what reap makes of it", function()
+    local ended <const> = run { LUNALIFT_TEST_CRASH = "after:4" }
+    assert.equal(SIGKILL, ended.signal, ended.err)
+    assert.matches("%.json", process.run({ argv = { "ls", folder .. "/lunalift" } }).out)
+    local env <const> = { LUNALIFT_CA_FILE = lab.dir .. "/both.pem", XDG_STATE_HOME = folder }
+    for _, words in ipairs { { "reap", "-vv" }, { "reap", "--apply", "-vv" } } do
+      local reaped <const> = lab:populate { argv = words, env = env }
+      assert_unseen(reaped.out .. reaped.err, "what reap says")
+      assert_none_written(folder)
+    end
+  end)
+
+  it("in the metrics", function()
+    local ended <const> = run(nil, { "--http-endpoint=127.0.0.1:0", "--metrics-linger=0.1" }, function(running)
+      local port <const> = labs.wait_until(10, "the metrics", function()
+        local _, err <const> = running:output()
+        return err:match "metrics are served.-port=(%d+)"
+      end)
+      local client <const> = http.client { base = "https://127.0.0.1:" .. port, tls = { insecure = true } }
+      assert_unseen(assert(client:get "/metrics").body, "the metrics")
+    end)
+    assert.equal(0, ended.code, ended.err)
+  end)
 
   it("in a core file, since there is none", function()
     local running <const> = lab:start_populate { env = { LUNALIFT_CA_FILE = lab.dir .. "/both.pem" } }
