@@ -396,7 +396,7 @@ M.ROWS = {
     kind = "no_space",
     message = "datastore {datastore} has {free} free, {needs} are needed",
     why = "vmkfstools writes a small descriptor beside the source for as long as it copies.",
-    fix = "make room on {datastore}",
+    fix = "make room on {datastore}; if there is some, refresh it in vCenter",
   },
   {
     name = "tmp full",

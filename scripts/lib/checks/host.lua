@@ -85,7 +85,7 @@ end
 local function check_room(found)
   local datastore <const> = found.disk.datastore
   local free <const> = datastore.free_bytes
-  if not free then return "not told" end
+  if not free or free < 0 then return "not told" end -- a vCenter that counts wrongly has been seen to tell less than none
   if free < DESCRIPTOR_BYTES then
     local values <const> = { datastore = datastore.name, free = words.size(free), needs = words.size(DESCRIPTOR_BYTES) }
     hints.raise("datastore full", values)
