@@ -1,5 +1,6 @@
 --- The inside of an array's own Lua state: loads the vendor script, opens the array, answers calls. Only plain data goes in and out.
 local fail <const> = require "lib.fail"
+local rest <const> = require "lib.rest"
 
 local M <const> = {}
 
@@ -29,10 +30,18 @@ function M.describe(vendor)
   }
 end
 
+--- Whatever was opened half-way is logged out of: arrays have few sessions.
 ---@param vendor string
 ---@param conf table
 function M.open(vendor, conf)
-  array = require("vendors." .. vendor).open(conf)
+  local script <const> = require("vendors." .. vendor)
+  conf.limits = script.limits
+  local ok <const>, opened <const> = pcall(script.open, conf)
+  if not ok then
+    rest.abandon()
+    error(opened)
+  end
+  array = opened
   return true
 end
 
