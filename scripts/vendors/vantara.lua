@@ -1,0 +1,526 @@
+--- Hitachi VSP over the Configuration Manager REST API, the array's own or Ops Center's, for volumes of Storage Plug-in for Containers.
+local device <const> = require "lib.device"
+local fail <const> = require "lib.fail"
+local initiator <const> = require "lib.initiator"
+local list <const> = require "lib.list"
+local poll <const> = require "lib.poll"
+local rest <const> = require "lib.rest"
+local timer <const> = require "lunalift.timer"
+
+local PORT <const> = 443
+local OBJECTS <const> = "/v1/objects"
+local BLOCK_BYTES <const> = 512
+local OUI <const> = "60060e80" -- an NAA is this, the array, and in its last four digits the number of the LDEV
+local NAA_DIGITS <const> = 32
+local GROUP_CHARS <const> = 32 -- of the name of a snapshot group
+local JOB_WITHIN_S <const> = 300
+local PAIR_GONE_WITHIN_S <const> = 300
+local LATE_S <const> = 5 -- so long a pair may stay unlisted after its creation was accepted
+
+local AT_THE_END <const> = { ["Response-Job-Status"] = "Completed", ["Response-Max-Wait"] = "5" }
+local AT_ONCE <const> = { ["Job-Mode-Wait-Configuration-Change"] = "NoWait" }
+for name, value in pairs(AT_THE_END) do
+  AT_ONCE[name] = value -- nor wait for the data of a pair
+end
+
+local ALREADY <const> = "B958,015A"
+local LOCKED <const> = { "busy", "another program has locked the resource group: try again when it is through" }
+local MISSING <const> = { "not_found" }
+local POOL <const> = "Thin Image cannot use the pool of the target volume: let the host copy, with DISABLE_RDM_METHOD"
+
+-- What a message id or an error code means to us: kind, hint. All others stay as their HTTP status says.
+local MEANINGS <const> = {
+  [ALREADY] = { "conflict" },
+  ["2E11,2205"] = LOCKED,
+  ["2E11,2207"] = LOCKED,
+  ["2E30,600E"] = { "config", POOL },
+  EX_EACCES = LOCKED,
+  EX_ENOOBJ = MISSING,
+  ["KART00003-E"] = { "busy", "the array's REST server is busy: try again" },
+  ["KART30013-E"] = MISSING,
+  ["KART40050-E"] = LOCKED,
+  ["KART40051-E"] = LOCKED,
+  ["KART40052-E"] = LOCKED,
+}
+
+---@type lib.Vendor
+local M <const> = {
+  api = 1,
+  name = "vantara",
+  title = "Hitachi VSP",
+  drivers = { "hspc.csi.hitachi.com" },
+  fabrics = { "fc", "iscsi" },
+  limits = { requests_per_s = 20 },
+  options = {
+    port = { type = "integer", env = "STORAGE_PORT", help = "of the REST API: 443, or Ops Center's 23451" },
+    storage_id = {
+      type = "string",
+      env = "STORAGE_ID",
+      required = true,
+      help = "storage device id, of 12 digits, or serial number",
+    },
+    groups = {
+      type = "string",
+      env = "HOSTGROUP_ID_LIST",
+      default = "",
+      help = "host groups to map to, CL1-A,1:CL2-B,1; else those that the host is logged in to",
+    },
+    copy_speed = {
+      type = "string",
+      env = "COPY_SPEED",
+      default = "slower",
+      choices = { "slower", "medium", "faster" },
+      help = "of copies of RDM and vVol disks inside the array",
+    },
+  },
+  maintainer = "Lunalift",
+  status = "stable",
+}
+
+---@class vantara.Vsp : lib.Array
+---@field api lib.Rest
+---@field scope string before the path of every object
+---@field groups lib.ArrayHost[] given by the user
+---@field copy_speed string
+---@field storage table
+---@field unlisted table<string, number|false> by copy: since when its pair is not listed; false: it was listed
+local Vsp <const> = {}
+Vsp.__index = Vsp
+
+-- Asking ---------------------------------------------------------------------------------------------------------------------------
+
+local function refuse(kind, hint, fmt, ...) error(fail.hint(fail.new(kind, fmt, ...), hint)) end
+
+local function int(text) return math.tointeger(tonumber(text)) end
+
+local function codes_of(said)
+  local code <const> = type(said.errorCode) == "table" and said.errorCode or {}
+  local codes <const> = { said.messageId }
+  if code.SSB1 then codes[#codes + 1] = ("%s,%s"):format(code.SSB1, code.SSB2) end
+  codes[#codes + 1] = code.errorCode
+  return codes
+end
+
+-- What the array said in place of what HTTP did.
+local function explain(why)
+  local said <const> = type(why.json) == "table" and (why.json.error or why.json) or {}
+  if said.message then
+    local codes <const> = codes_of(said)
+    why.message = ("the array says: %s (%s)"):format(said.message, table.concat(codes, ", "))
+    why.hint = why.status ~= 401 and said.solution or nil
+    for _, code in ipairs(codes) do
+      local meaning <const> = MEANINGS[code]
+      if meaning then
+        why.code, why.kind, why.hint = code, meaning[1], meaning[2] or why.hint
+        why.refused = why.kind == "busy" or nil
+      end
+    end
+  end
+  if why.status == 403 then
+    why.hint = "give the account the role Storage Administrator for the resource groups of volumes and ports"
+  end
+  return fail.of(why)
+end
+
+--- Raises.
+---@return table answer
+function Vsp:get(path, query)
+  local answer <const> = assert(self.api:ask("GET", self.scope .. path, { query = query })).json
+  if type(answer) == "table" then return answer end
+  fail.raise("protocol", "%s: the answer to %s is no JSON: is that the REST API?", self.api.site, path)
+end
+
+function Vsp:list(path, query)
+  return self:get(path, query).data or fail.raise("protocol", "%s: the answer to %s holds no data", self.api.site, path)
+end
+
+-- Ended jobs come back with what they did, all others, as `unanswered`, with the state that they were last seen in.
+local function finish(self, job)
+  local last = job
+  local function look()
+    if last.status ~= "Completed" then last = self:get("/jobs/" .. job.jobId) end
+    return last.status == "Completed"
+  end
+  local ended <const>, why <const> = pcall(poll.wait, "it", { within_s = JOB_WITHIN_S, every_s = 0.5 }, look)
+  local text <const> = ("job %s is %s, %s"):format(job.jobId, last.status, last.state)
+  if not ended then return nil, fail.wrap(why, "%s", text) end
+  if last.state == "Succeeded" then return last end
+  local failure <const> = fail.new("failed", "%s", text)
+  failure.json, failure.unanswered = last.error, last.state == "Unknown" or nil
+  return nil, explain(failure)
+end
+
+--- One request that changes something, followed until it has.
+---@return table? job
+---@return Fail? why
+function Vsp:change(method, path, body, headers)
+  local options <const> = { json = body, headers = headers or AT_THE_END }
+  local reply <const>, why <const> = self.api:ask(method, self.scope .. path, options)
+  if not reply then return nil, why end
+  local job <const> = reply.json
+  if type(job) == "table" and job.jobId then return finish(self, job) end
+  fail.raise("protocol", "%s: the answer to %s %s is no job", self.api.site, method, path)
+end
+
+-- The array ------------------------------------------------------------------------------------------------------------------------
+
+local function check_port(conf)
+  local named <const> = int(conf.hostname:match "[^:]:(%d+)/*$")
+  if not conf.port or not named or named == conf.port then return end
+  refuse("config", "name one in one of them", "STORAGE_HOSTNAME names port %d, STORAGE_PORT %d", named, conf.port)
+end
+
+-- CL1-A,1:CL2-B,2
+local function parse_groups(text)
+  local groups <const> = {}
+  for item in text:gmatch "[^:]+" do
+    local trimmed <const> = item:match "^%s*(.-)%s*$"
+    local port <const>, number <const> = trimmed:match "^(%w+%-%w+)%s*,%s*(%d+)$"
+    if not port and trimmed ~= "" then
+      refuse("config", "write CL1-A,1:CL2-B,1", "HOSTGROUP_ID_LIST: '%s' is no host group", trimmed)
+    end
+    local id <const> = port and ("%s,%d"):format(port:upper(), int(number))
+    if id and not list.find(groups, "id", id) then groups[#groups + 1] = { id = id, name = id } end
+  end
+  return groups
+end
+
+local function check_version(api)
+  local reply <const>, why <const> = api.client:request("GET", "/configuration/version")
+  if not reply then
+    explain(why)
+    why.hint = why.kind == "not_found" and "check STORAGE_HOSTNAME and STORAGE_PORT: no REST API is there" or why.hint
+    error(why)
+  end
+  local version <const> = tostring(type(reply.json) == "table" and reply.json.apiVersion)
+  local major <const>, minor <const> = version:match "^(%d+)%.(%d+)"
+  if major and tonumber(major) * 1000 + tonumber(minor) >= 1009 then return end
+  refuse("unsupported", "update it: 1.9 or later is needed", "%s: its REST API is of version %s", api.site, version)
+end
+
+-- The password is for opening the session only.
+local function session_of(path)
+  return {
+    login = function(client)
+      local reply <const>, why <const> = client:request("POST", path, { json = {} })
+      if not reply then
+        explain(why)
+        why.hint = why.status == 503 and "an array has 64 REST sessions: end idle ones, or try again" or why.hint
+        error(why)
+      end
+      local opened <const> = type(reply.json) == "table" and reply.json or {}
+      local token <const> = opened.token or fail.raise("protocol", "the answer to a login holds no token")
+      return { Authorization = "Session " .. token }, opened.sessionId
+    end,
+    lost = function(why) return why.status == 401 end,
+    logout = function(client, id)
+      local gone <const>, why <const> = client:request("DELETE", ("%s/%d"):format(path, id))
+      if not gone and why.status ~= 401 and why.status ~= 404 then error(why) end
+    end,
+  }
+end
+
+-- Ops Center serves many arrays, each below its id; the array itself knows the shorter paths, too.
+local function find_storage(self, id)
+  if self.scope ~= OBJECTS then return self:get "" end
+  local seen <const> = self:list "/storages"
+  for _, storage in ipairs(seen) do
+    if storage.storageDeviceId == id or storage.serialNumber == int(id) then return storage end
+  end
+  local ids <const> = list.map(seen, function(storage) return storage.storageDeviceId end)
+  refuse("config", "correct STORAGE_ID", "no array %s at %s, but %s", id, self.api.site, table.concat(ids, ", "))
+end
+
+---@param conf table as every vendor's, with port, storage_id, groups, copy_speed
+---@return vantara.Vsp array
+function M.open(conf)
+  check_port(conf)
+  local id <const> = conf.storage_id or fail.raise("config", "STORAGE_ID is not set")
+  local self <const> = setmetatable({ groups = parse_groups(conf.groups or ""), unlisted = {} }, Vsp)
+  self.copy_speed = conf.copy_speed or M.options.copy_speed.default
+  self.scope = id:find("^" .. ("%d"):rep(12) .. "$") and ("%s/storages/%s"):format(OBJECTS, id) or OBJECTS
+  self.api = rest.open(conf, {
+    port = conf.port or PORT,
+    path = "/ConfigurationManager",
+    headers = { Accept = "application/json", ["Content-Type"] = "application/json" },
+    basic = true,
+    explain = explain,
+    session = session_of(self.scope .. "/sessions"),
+  })
+  check_version(self.api)
+  local found <const>, storage <const> = pcall(find_storage, self, id)
+  if not found and fail.is(storage, "not_found") then fail.hint(storage, "check STORAGE_ID: %s", id) end
+  self.storage = found and storage or error(storage)
+  return self
+end
+
+function Vsp:info()
+  local storage <const> = self.storage
+  return { vendor = "Hitachi", product = "Vantara", model = storage.model or "", version = storage.dkcMicroVersion }
+end
+
+--- iSCSI has a name for each target, which is a host group; an FC port has one of its own.
+function Vsp:targets()
+  local found <const>, is_wanted <const> = {}, {}
+  for _, group in ipairs(self.groups) do
+    is_wanted[group.id], is_wanted[group.id:match "^[^,]+"] = true, true
+  end
+  local function wants(id) return #self.groups == 0 or is_wanted[id] end
+  for _, port in ipairs(self:list "/ports") do
+    if wants(port.portId) and port.portType == "FIBRE" then
+      found[#found + 1] = { kind = "fc", id = port.wwn }
+    elseif wants(port.portId) and port.portType == "ISCSI" then
+      for _, target in ipairs(self:list("/host-groups", { portId = port.portId })) do
+        if wants(target.hostGroupId) then found[#found + 1] = { kind = "iscsi", id = target.iscsiName } end
+      end
+    end
+  end
+  return found
+end
+
+-- Volumes: LDEVs -------------------------------------------------------------------------------------------------------------------
+
+--- Raises not_found also for numbers that no volume bears.
+---@param id string|integer
+function Vsp:ldev(id)
+  local record <const> = self:get(("/ldevs/%d"):format(int(id)))
+  if record.emulationType ~= "NOT DEFINED" then return record end
+  fail.raise("not_found", "LDEV %d is not defined", record.ldevId)
+end
+
+-- The NAA is made up when the first path is.
+local function lun_from(record)
+  local naa <const> = record.naaId and record.naaId:lower()
+  return {
+    id = tostring(record.ldevId),
+    name = record.label and ("LDEV %d (%s)"):format(record.ldevId, record.label) or ("LDEV %d"):format(record.ldevId),
+    naa = naa and "naa." .. naa,
+    size_bytes = record.blockCapacity * BLOCK_BYTES,
+    serial = naa and naa:sub(7),
+  }
+end
+
+local function parse_handle(pv)
+  local parts <const> = {}
+  for part in (pv.handle .. "--"):gmatch "(.-)%-%-" do
+    parts[#parts + 1] = part
+  end
+  local storage <const>, id <const>, name <const> = parts[3], parts[4], parts[5]
+  if #parts == 5 and parts[1] == "01" and id:find "^%d+$" then return storage, id, name end
+  local form <const> = "it should be 01--fc--<storage device id>--<LDEV>--<name>: check who made the PersistentVolume"
+  refuse("config", form, "volume handle '%s' of %s is none of Hitachi's", pv.handle, pv.name)
+end
+
+-- An LDEV has the same number as another on another array.
+local function check_array(self, pv, where)
+  local ours <const> = self.storage
+  if where == ours.storageDeviceId or tonumber(where) == ours.serialNumber then return end
+  local hint <const> = "set STORAGE_HOSTNAME and STORAGE_ID to that array"
+  refuse("config", hint, "volume %s is on array %s, not %s", pv.name, where, ours.storageDeviceId)
+end
+
+-- Numbers are given anew, the name tells; and what is blocked takes no bytes.
+local function check_volume(pv, name, record)
+  if record.label and record.label ~= name then
+    local hint <const> = ("its number was given to another volume; if it was only renamed, name it %s again"):format(
+      name
+    )
+    refuse("not_found", hint, "LDEV %d is named %s, and %s says %s", record.ldevId, record.label, pv.name, name)
+  end
+  if record.status == "BLK" then refuse("failed", "restore it on the array", "LDEV %d is blocked", record.ldevId) end
+end
+
+---@param pv { name: string, handle: string, driver: string, attributes: table<string, string> }
+---@return lib.Lun lun
+function Vsp:lun_of(pv)
+  local where <const>, id <const>, name <const> = parse_handle(pv)
+  check_array(self, pv, where)
+  local found <const>, record <const> = pcall(self.ldev, self, id)
+  if not found and fail.is(record, "not_found") then
+    local why <const> = fail.wrap(record, "no LDEV %s on array %s (from %s)", id, where, pv.handle)
+    error(fail.hint(why, "it was deleted, or the account may not see it"))
+  end
+  check_volume(pv, name, found and record or error(record))
+  return lun_from(record)
+end
+
+--- By the NAA, which vVols bear in their ids, too; nil for others' volumes, also for those of another VSP.
+---@param by { naa: string?, vvol: string? }
+---@return lib.Lun? lun
+function Vsp:find_lun(by)
+  local hex <const> = by.naa and device.identifier(by.naa) or by.vvol:lower():gsub("^naa%.", "")
+  if #hex ~= NAA_DIGITS or hex:sub(1, #OUI) ~= OUI or hex:find "%X" then return nil end
+  local found <const>, record <const> = pcall(self.ldev, self, tonumber(hex:sub(-4), 16))
+  if not found and not fail.is(record, "not_found") then error(record) end
+  local is_it <const> = found and record.naaId and record.naaId:lower() == hex
+  return is_it and lun_from(record) or nil
+end
+
+-- Hosts: host groups ---------------------------------------------------------------------------------------------------------------
+
+-- Logins to an iSCSI port need not say to which target: then it is told by the names that the targets let in.
+local function iscsi_targets(self, port_id, name)
+  local ids <const> = {}
+  for _, target in ipairs(self:list("/host-groups", { portId = port_id })) do
+    local query <const> = { portId = port_id, hostGroupNumber = target.hostGroupNumber }
+    for _, member in ipairs(self:list("/host-iscsis", query)) do
+      if initiator.same(member.iscsiName, name) then ids[#ids + 1] = target.hostGroupId end
+    end
+  end
+  return ids
+end
+
+-- All logins to the array, each with the host groups that it leads to.
+local function logins_of(self, initiators)
+  local logins <const> = {}
+  for _, port in ipairs(self:list("/ports", { detailInfoType = "logins" })) do
+    for _, login in ipairs(port.logins or {}) do
+      local name <const> = login.loginWwn or login.loginIscsiName or ""
+      local is_ours <const>, groups = #initiator.missing({ name }, initiators) == 0, { login.hostGroupId }
+      if is_ours and login.loginIscsiName and not groups[1] then groups = iscsi_targets(self, port.portId, name) end
+      logins[#logins + 1] = { name = name, port = port.portId, is_ours = is_ours, groups = groups }
+    end
+  end
+  return logins
+end
+
+--- Never ours, but administrators': those that the user names, else those that the initiators are logged in through.
+---@return lib.ArrayHost[]
+function Vsp:hosts_of(initiators)
+  if #self.groups > 0 then return self.groups end
+  local hosts <const>, is_others <const> = {}, {}
+  local logins <const> = logins_of(self, initiators)
+  for _, login in ipairs(logins) do
+    is_others[not login.is_ours and login.groups[1] or false] = true
+  end
+  for _, login in ipairs(logins) do
+    for _, id in ipairs(login.is_ours and login.groups or {}) do
+      if not list.find(hosts, "id", id) then hosts[#hosts + 1] = { id = id, name = id, shared = is_others[id] } end
+    end
+  end
+  return hosts
+end
+
+---@return string
+function Vsp:why_none(initiators)
+  local homeless <const>, logins <const> = {}, logins_of(self, initiators)
+  for _, login in ipairs(logins) do
+    if login.is_ours then homeless[#homeless + 1] = ("%s at port %s"):format(login.name, login.port) end
+  end
+  if #homeless == 0 then return ("none of the %d logins at the array's ports is theirs"):format(#logins) end
+  local text <const> = "logged in, and in no host group: %s; add them to one, or set HOSTGROUP_ID_LIST"
+  return text:format(table.concat(homeless, ", "))
+end
+
+-- LUN paths ------------------------------------------------------------------------------------------------------------------------
+
+local function paths_of(record)
+  return list.map(record.ports or {}, function(path)
+    local id <const> = ("%s,%d"):format(path.portId, path.hostGroupNumber)
+    return { id = id, name = id, number = path.lun }
+  end)
+end
+
+---@return lib.ArrayHost[] hosts each with `number`, the LUN number it sees
+function Vsp:maps_of(lun) return paths_of(self:ldev(lun.id)) end
+
+--- Show `lun` to `host`; it comes back with `number` and `naa`.
+---@return "made"|"existing" outcome
+---@return lib.Lun lun
+function Vsp:map(lun, host)
+  local port <const>, group <const> = host.id:match "^(.+),(%d+)$"
+  local body <const> = { ldevId = int(lun.id), portId = port, hostGroupNumber = int(group) }
+  local made <const>, why <const> = self:change("POST", "/luns", body)
+  if not made and why.code ~= ALREADY then error(fail.wrap(why, "map %s to host group %s", lun.name, host.name)) end
+  local record <const> = self:ldev(lun.id)
+  local now <const> = lun_from(record)
+  local path <const> = list.find(paths_of(record), "id", host.id)
+  lun.naa, lun.serial, lun.number = now.naa, now.serial, path and path.number
+  return made and "made" or "existing", lun
+end
+
+--- A path, host group or LDEV that is not there counts as unmapped.
+function Vsp:unmap(lun, host)
+  local found <const>, record <const> = pcall(self.ldev, self, lun.id)
+  if not found and not fail.is(record, "not_found") then error(record) end
+  local path <const> = found and list.find(paths_of(record), "id", host.id)
+  if not path then return true end
+  local gone <const>, why <const> = self:change("DELETE", ("/luns/%s,%d"):format(host.id, path.number))
+  if gone or why.kind == "not_found" then return true end
+  error(fail.wrap(why, "unmap %s from host group %s", lun.name, host.name))
+end
+
+-- Copies: pairs that clone, and delete themselves when they have -------------------------------------------------------------------
+
+local function group_of(id) return id:gsub("%-", ""):sub(1, GROUP_CHARS) end
+
+local function pair_of(self, copy)
+  local found <const> = self:list("/snapshots", { svolLdevId = int(copy.target.id) })
+  return list.find(found, "snapshotGroupName", group_of(copy.id))
+end
+
+local function is_copied(pair) return pair.status == "PSUP" and (pair.progressRate or 0) >= 100 end
+
+local function saves_capacity(record) return (record.dataReductionMode or "disabled") ~= "disabled" end
+
+---@return { pair: string } handle
+function Vsp:copy_start(id, source, target)
+  local earlier <const> = pair_of(self, { id = id, target = target })
+  if earlier then return { pair = earlier.snapshotId } end
+  local from <const>, to <const> = self:ldev(source.id), self:ldev(target.id)
+  local body <const> = {
+    snapshotGroupName = group_of(id),
+    snapshotPoolId = to.poolId,
+    pvolLdevId = from.ldevId,
+    svolLdevId = to.ldevId,
+    isClone = true,
+    canCascade = true,
+    clonesAutomation = true,
+    copySpeed = self.copy_speed,
+    isDataReductionForceCopy = (saves_capacity(from) or saves_capacity(to)) or nil,
+  }
+  local made <const>, why <const> = self:change("POST", "/snapshots", body, AT_ONCE)
+  if not made then error(fail.wrap(why, "copy %s to %s, pool %s", source.name, target.name, to.poolId)) end
+  return { pair = (made.affectedResources or {})[1] }
+end
+
+-- It was accepted, and no pair is listed: done and gone, unless it is only about to be listed.
+local function state_unlisted(self, id)
+  local since_s <const> = self.unlisted[id]
+  if since_s == false or since_s and timer.now() - since_s >= LATE_S then return { state = "done", percent = 100 } end
+  self.unlisted[id] = since_s or timer.now()
+  return { state = "running", percent = 0 }
+end
+
+--- PSUP alone is a copy under way; what has ended is gone.
+function Vsp:copy_poll(id, copy)
+  local pair <const> = pair_of(self, copy)
+  if not pair then return copy.handle and state_unlisted(self, id) or nil end
+  self.unlisted[id] = false
+  if pair.status == "PSUE" then
+    return { state = "failed", reason = ("pair %s is PSUE, suspended by an error"):format(pair.snapshotId) }
+  end
+  return { state = is_copied(pair) and "done" or "running", percent = pair.progressRate or 0 }
+end
+
+--- One that has copied everything goes by itself; all others are deleted. Returns when it is gone.
+function Vsp:copy_stop(_, copy)
+  local pair = pair_of(self, copy)
+  if not pair and copy.handle == nil then
+    timer.sleep(LATE_S) -- its start may still be on its way
+    pair = pair_of(self, copy)
+  end
+  if not pair then return end
+  if not is_copied(pair) and pair.status ~= "SMPP" then
+    local path <const> = ("/snapshots/%d,%d"):format(pair.pvolLdevId, pair.muNumber)
+    local gone <const>, why <const> = self:change("DELETE", path)
+    if not gone and why.kind ~= "not_found" then error(fail.wrap(why, "delete pair %s", pair.snapshotId)) end
+  end
+  local what <const> = ("deleting pair %s"):format(pair.snapshotId)
+  poll.wait(what, { within_s = PAIR_GONE_WITHIN_S }, function() return not pair_of(self, copy) end)
+end
+
+--- Log out: an array has few sessions.
+function Vsp:close() self.api:close() end
+
+return M
