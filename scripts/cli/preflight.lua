@@ -27,13 +27,16 @@ local AFTERWORD <const> = [[
 exit codes: 0 all pass, or warn; of the failures the worst: 2 configuration, 1 failed, 3 worth another try
 ]]
 
+-- Where they differ from populate's: somebody waits for the table.
+local OWN <const> = {
+  output = { help = "text or json; -o for short" },
+  patience = { default = 5 },
+}
+
 local function all_flags()
   local list <const> = {}
   for i, flag in ipairs(populate.FLAGS) do
-    list[i] = flag
-    if flag.name == "output" then
-      list[i] = { name = "output", default = "text", choices = flag.choices, help = flag.help .. "; -o for short" }
-    end
+    list[i] = OWN[flag.name] and setmetatable(OWN[flag.name], { __index = flag }) or flag
   end
   return list
 end

@@ -1,5 +1,6 @@
 --- Copies that an array makes by itself, for vendors that can: started once, followed to their end, stopped for certain.
 local fail <const> = require "lib.fail"
+local hints <const> = require "lib.hints"
 local poll <const> = require "lib.poll"
 
 local M <const> = {}
@@ -76,11 +77,7 @@ function M.follow(job, array, copy)
     local found <const> = state_of(job, array, copy)
     if not found then fail.raise("failed", "%s does not know the copy %s any more", array.where, copy.id) end
     if found.state == "failed" then
-      local why <const> =
-        fail.new("failed", "the copy inside %s failed: %s", array.where, found.reason or "it does not say why")
-      error(
-        fail.hint(why, "look at the array's events; with DISABLE_RDM_METHOD or DISABLE_VVOL_METHOD the host copies")
-      )
+      hints.raise("array's copy failed", { array = array.where, reason = found.reason or "it does not say why" })
     end
     local is_running <const> = found.state == "running"
     local percent <const> = is_running and math.max(0, math.min(100, found.percent or 0)) or 100

@@ -69,6 +69,13 @@ M.ROWS = {
 
   -- ---- the cluster ----
   {
+    name = "cluster not trusted",
+    about = "Claim and volume",
+    message = "{cluster}: certificate not trusted",
+    why = "The kubeconfig names no certificate authority that vouches for the API server, or the address of another cluster.",
+    fix = "check the cluster's address and its certificate authority in the kubeconfig",
+  },
+  {
     name = "claim missing",
     about = "Claim and volume",
     kind = "not_found",
@@ -446,6 +453,22 @@ M.ROWS = {
     message = "the clone ended with exit code {code}",
     why = "vmkfstools gave up; what it said is the cause.",
     fix = "vmkfstools on {host} says why; a disk in use by a running VM is a common reason",
+  },
+  {
+    name = "copy stands still",
+    about = "The copy",
+    kind = "timeout",
+    message = "{what} stands still at {percent} % for {span}",
+    why = "Neither its percents nor its XCOPY counters have moved for --stall-timeout seconds. It was stopped, its writer first.",
+    fix = "see what keeps host and array busy, then start again; --stall-timeout gives it more time",
+  },
+  {
+    name = "array's copy failed",
+    about = "The copy",
+    kind = "failed",
+    message = "the copy inside {array} failed: {reason}",
+    why = "The array gave its own copy of an RDM or vVol up.",
+    fix = "look at the array's events; with DISABLE_RDM_METHOD or DISABLE_VVOL_METHOD the host copies",
   },
   {
     name = "device has a writer",

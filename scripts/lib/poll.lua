@@ -1,5 +1,6 @@
 --- Waiting for what a peer does in the background.
 local fail <const> = require "lib.fail"
+local hints <const> = require "lib.hints"
 local timer <const> = require "lunalift.timer"
 local words <const> = require "lib.words"
 
@@ -45,8 +46,7 @@ local function next_pause(percent, elapsed_s)
 end
 
 local function stalled(what, percent, still_s)
-  local why <const> = fail.new("timeout", "%s stands still at %d %% for %s", what, percent, words.span(still_s))
-  return fail.hint(why, "see what keeps host and array busy, then start again; --stall-timeout gives it more time")
+  return hints.new("copy stands still", { what = what, percent = percent, span = words.span(still_s) })
 end
 
 ---@class lib.Followed

@@ -57,6 +57,14 @@ local function check_uid(claim, uid)
   hints.raise("claim made anew", { claim = claim.metadata.name, uid = claim.metadata.uid, wanted = uid })
 end
 
+--- What to do about a cluster that is not trusted is not what to do about a vCenter.
+---@param why Fail
+---@return Fail why
+function M.distrusts_cluster(why)
+  local _, fix <const> = hints.say("cluster not trusted", { cluster = "" })
+  return fail.hint(why, "%s", fix)
+end
+
 --- Raises not_found for a missing claim, config for an unbound or non-CSI one, conflict for one with another uid.
 ---@param job lib.Job
 ---@param kube Kube
@@ -70,7 +78,7 @@ function M.of_claim(job, kube, namespace, name)
     if why.kind == "not_found" then
       why.message, why.hint = hints.say("claim missing", { claim = name, namespace = namespace })
     elseif why.kind == "config" then
-      fail.hint(why, "check the cluster's address and its certificate authority in the kubeconfig")
+      M.distrusts_cluster(why)
     end
     error(why)
   end

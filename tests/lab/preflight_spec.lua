@@ -1,4 +1,5 @@
 --- Whole runs of `lunalift preflight` on sites with something wrong: it is found, the fix is said, and nothing is changed.
+local fs <const> = require "lunalift.fs"
 local json <const> = require "lunalift.json"
 local labs <const> = require "support.lab"
 
@@ -297,6 +298,17 @@ describe("preflight", function()
     flags["target-namespace"] = nil
     local own <const> = look { env = env, flags = flags }
     assert.same({ "pass", "pass" }, { own["permission: claims"].status, own["permission: journal"].status })
+  end)
+
+  it("tells of a cluster that it cannot trust, or that does not know it", function()
+    local text <const> = assert(fs.read(lab.site.kube.kubeconfig))
+    local path <const> = lab.dir .. "/kubeconfig"
+    assert(fs.write(path, (text:gsub("certificate%-authority%-data: %S+", "insecure-skip-tls-verify: false"))))
+    local distrusted <const> = { env = { KUBECONFIG = path } }
+    local results <const> = expect("Kubernetes API", "fail", "not trusted", "authority in the kubeconfig", distrusted)
+    assert.same({ "skipped", "pass" }, { results.claim.status, results.disk.status })
+    assert(fs.write(path, (text:gsub("token: %S+", "token: of-nobody"))))
+    expect("Kubernetes API", "fail", "401", "does not know these credentials", { env = { KUBECONFIG = path } })
   end)
 
   it("tells of another run, of what a dead one left, and of slots that are taken", function()

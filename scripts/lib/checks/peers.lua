@@ -1,5 +1,6 @@
 --- Checks of the three peers: does each let us in, is it who it says, and what is it?
 local hints <const> = require "lib.hints"
+local volumes <const> = require "lib.volume"
 local vsphere <const> = require "lunalift.vsphere"
 local words <const> = require "lib.words"
 
@@ -110,7 +111,10 @@ return {
     of = "cluster",
     run = function(found)
       local kube <const> = found.job.site:kube()
-      local version <const> = found.job:read("version", function() return kube:get "/version" end)
+      local version <const> = found.job:read("version", function()
+        local answer <const>, why <const> = kube:get "/version"
+        return answer, why and why.kind == "config" and volumes.distrusts_cluster(why) or why
+      end)
       found.kube = kube
       return ("%s, %s"):format(kube.server, version.gitVersion or "of an unknown version")
     end,

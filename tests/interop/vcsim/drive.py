@@ -51,7 +51,7 @@ def trust(server):
     return path
 
 
-def populate(claim, vm=None, server=vcenter, **environ):
+def populate(claim, vm=None, server=vcenter, command="populate", **environ):
     pvc = next(each for each in site["pvcs"] if each["name"] == claim)
     disk = next(d for v in site["vms"] for d in v["disks"] if d["vmdk"] == pvc["vmdk"])
     lab_vm = claim.rsplit("-disk-", 1)[0]
@@ -65,7 +65,7 @@ def populate(claim, vm=None, server=vcenter, **environ):
         "LUNALIFT_CA_FILE": trust(server), "XDG_STATE_HOME": os.path.join(site["dir"], "state")}
     vm = vm or next(each["moref"] for each in server["vms"] if each["lab"] == lab_vm)
     done = subprocess.run(
-        [lunalift, "populate", "--source-vm-id", vm, "--source-vmdk", pvc["vmdk"], "--owner-name", pvc["name"],
+        [lunalift, command, "--source-vm-id", vm, "--source-vmdk", pvc["vmdk"], "--owner-name", pvc["name"],
          "--target-namespace", pvc["namespace"], "--owner-uid", pvc["uid"]],
         env=env | environ, capture_output=True, text=True, timeout=120, check=False)
     done.said = done.stdout + done.stderr
@@ -128,6 +128,15 @@ for where in ("RetrievePropertiesEx", "adapter.rescan", "vmkfstools.clone", "vmk
 for where in ("vmkfstools.clone", "device.set"):
     survives("cut", where)
 survives("503", "vmkfstools.version")
+
+
+@step
+def looks_at_everything_first():
+    for server in (vcenter, esxi):
+        done, _, _ = populate(SMALL, command="preflight", server=server, LUNALIFT_OUTPUT="json")
+        told = json.loads(done.stdout)
+        assert done.returncode == 0 and told["ok"], done.said
+        assert told["counts"]["pass"] > 35 and told["counts"]["skipped"] == 0, done.said
 
 
 @step

@@ -21,6 +21,7 @@ local KNOWN <const> = {
   ["a LUN smaller than the disk, found by the clone's failure"] = "volume too small",
   ["a volume that holds the source's datastore"] = "volume holds datastore",
   ["a stale map of a dead run"] = "volume mapped already",
+  ["a cluster that is not the kubeconfig's"] = "cluster not trusted",
   ["RBAC in one namespace only"] = "permission missing",
   ["two populators of one volume"] = "journal held",
   ["what a killed run left"] = "journal left",
@@ -63,11 +64,33 @@ local KNOWN <const> = {
   ["no space while it copies"] = "no space on host",
   ["device lock conflicts"] = "device busy",
   ["vmkfstools failed"] = "clone failed",
+  ["a clone that hangs is polled for ever"] = "copy stands still",
+  ["an RDM or vVol copy that failed is called done"] = "array's copy failed",
   ["a second writer on the LUN"] = "device has a writer",
   ["a clone that outlives its populator"] = "writer may live",
   ["bytes that differ"] = "copy differs",
   ["success without a copy"] = "no evidence",
 }
+
+-- What users of ONTAP meet: the vendor's script says it, and the vendor's page what to do.
+local OF_ONTAP <const> = {
+  "user name or password refused",
+  "cannot derive SVM",
+  "the account sees",
+  "no LUN",
+  "is not a SCSI LUN",
+  "no initiator that an igroup can hold",
+  "5374573", -- no interface of that protocol
+  "1254193", -- seen already, through another igroup
+  "5374732", -- the initiator is in an igroup of another OS type
+}
+
+local function content(path)
+  local file <const> = assert(io.open(path))
+  local text <const> = file:read "a"
+  file:close()
+  return text
+end
 
 local function raising_files()
   local pipe <const> = assert(io.popen "cat scripts/lib/*.lua scripts/lib/checks/*.lua scripts/cli/*.lua")
@@ -98,6 +121,14 @@ describe("the table of hints", function()
     for name, row in pairs(by_name) do
       local is_raised <const> = text:find(('hints%%.%%l+%%(?%%s*"%s"'):format((name:gsub("%p", "%%%0")))) ~= nil
       assert.is_true(row.pattern ~= nil or is_raised, name)
+    end
+  end)
+
+  it("leaves to a vendor's script what only its array says, and its page explains that", function()
+    local script <const>, page <const> = content "scripts/vendors/ontap.lua", content "docs/vendors/ontap.md"
+    for _, words in ipairs(OF_ONTAP) do
+      assert.is_truthy(script:find(words, 1, true), words .. " in the script")
+      assert.is_truthy(page:find(words, 1, true), words .. " in the page")
     end
   end)
 
