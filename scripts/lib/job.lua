@@ -204,9 +204,11 @@ function Job:time_for(within_s)
   return math.max(0.001, math.min(within_s, self.settle_by_s - timer.now()))
 end
 
-local function settle_and_close(self)
+local function settle(self, why)
   if self.dry_run then return {} end
   local ledger <const> = self.ledger
+  -- A dead run's clone goes on by itself: what stopped this one may have passed when the next begins.
+  if ledger.is_inherited and why and retry.is_passing(why) then return ledger:leave(why) end
   if #ledger.promises > 0 then self:step "leave nothing behind" end
   local left <const> = ledger:settle(self)
   if self.current then self:found(table.concat(ledger.undone, ", ")) end
@@ -224,7 +226,7 @@ function Job:run(flow)
   local _, why <const> = self.flow_task:wait()
   if why and self.current then why.step = why.step or self.current.title end
   self:end_step(why and "failed" or "done")
-  local left <const> = settle_and_close(self)
+  local left <const> = settle(self, why)
   local function close()
     self.ledger:close(self)
     self.site:close()

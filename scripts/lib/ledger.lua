@@ -26,6 +26,7 @@ local NOTE_WITHIN_S <const> = 60
 ---@field achieved? table facts of what is done and proved
 ---@field undone string[] what settling put back, for people
 ---@field has_journalled boolean the journal holds what is ours
+---@field is_inherited boolean the promises are a dead run's, and nobody has decided yet what becomes of them
 local Ledger <const> = {}
 Ledger.__index = Ledger
 
@@ -40,14 +41,21 @@ function M.new(options)
     promises = {},
     undone = {},
     has_journalled = false,
+    is_inherited = false,
   }, Ledger)
 end
 
 --- The promises of a dead run are ours from now on.
 ---@param text lib.JournalText
 function Ledger:take_over(text)
-  self.promises, self.has_journalled = text.entries, true
+  self.promises, self.has_journalled, self.is_inherited = text.entries, true, true
   self.subject, self.task_id, self.achieved = text.subject, text.task, text.done
+end
+
+--- What a dead run did goes on as ours.
+---@param subject lib.Subject
+function Ledger:adopt(subject)
+  self.subject, self.is_inherited = subject, false
 end
 
 --- What a dead run left is put back, but for files: begin anew. Returns what was put back.
@@ -55,7 +63,8 @@ end
 ---@return string[]
 function Ledger:renew(subject)
   local undone <const> = self.undone
-  self.subject, self.task_id, self.achieved, self.undone = subject, codec.uuid(), nil, {}
+  self.task_id, self.achieved, self.undone = codec.uuid(), nil, {}
+  self:adopt(subject)
   return undone
 end
 
@@ -200,6 +209,17 @@ function Ledger:settle(job)
     end
   end
   let_go(self, job, #left == 0)
+  return left
+end
+
+--- Settle nothing: all stays in the journal.
+---@param why Fail
+---@return { promise: lib.Promise, why: Fail }[] left
+function Ledger:leave(why)
+  local left <const> = {}
+  for i = #self.promises, 1, -1 do
+    left[#left + 1] = { promise = self.promises[i], why = why }
+  end
   return left
 end
 

@@ -1,5 +1,6 @@
 --- What a run does about one that died before it: adopt its clone, or put back what it left. See docs/journal.md.
 local array_copies <const> = require "lib.array_copies"
+local copies <const> = require "lib.copies"
 local fail <const> = require "lib.fail"
 local form <const> = require "lib.journal_form"
 local journal_lease <const> = require "lib.journal_lease"
@@ -29,8 +30,8 @@ local USABLE <const> = { on = true, degraded = true }
 
 local MUST_AGREE <const> = { "claim", "vm", "vmdk", "lun", "by", "host", "array", "vcenter" }
 
+--- A clone, or an array's copy, to go on with.
 ---@class lib.Earlier
----@field done? table facts of a copy that is done and proved; else there is its clone:
 ---@field task_id string
 ---@field naa? string
 ---@field copy? lib.ArrayCopy in place of a clone
@@ -67,8 +68,8 @@ local function state_of(clones, source, device, task_id)
   return {}
 end
 
-local function adoptable_clone(job, left, subject)
-  local stop <const> = promise_of(left.entries, "clone.stop")
+local function adoptable_clone(job, entries, subject)
+  local stop <const> = promise_of(entries, "clone.stop")
   if not stop then return nil, "no clone was begun" end
   if not stop.args.task_id then return nil, "its clone's id was never learnt" end
   local naa <const> = stop.args.device:match("^" .. DISKS .. "(.+)$")
@@ -93,12 +94,12 @@ end
 
 ---@return lib.Earlier?
 ---@return string? why_not
-local function adoptable(job, left, subject)
-  local same <const>, difference <const> = is_same(left.subject, subject)
+local function adoptable(job, ledger, subject)
+  local same <const>, difference <const> = is_same(ledger.subject, subject)
   if not same then return nil, difference end
-  local copy <const> = promise_of(left.entries, "array.copy_stop")
+  local copy <const> = promise_of(ledger.promises, "array.copy_stop")
   if copy then return adoptable_copy(job, copy.args, subject) end
-  return adoptable_clone(job, left, subject)
+  return adoptable_clone(job, ledger.promises, subject)
 end
 
 -- ---- putting back ----
@@ -115,44 +116,51 @@ local function put_back(job, subject)
 end
 
 -- All was done and proved, but not all put back yet.
-local function finish(job, left, subject)
+local function finish(job, subject)
+  local ledger <const> = job.ledger
+  local task_id <const>, done <const> = ledger.task_id, ledger.achieved
   job:found("its copy is done and proved; put back: %s", put_back(job, subject))
-  job.ledger.task_id = left.task
-  return { done = left.done }
+  ledger.task_id = task_id
+  return done
 end
 
---- Look into this claim's journal. Returns what a dead run did: a copy that is proved, or a clone to go on with, whose promises are ours
---- then. Whatever else it left is put back first: nil. Raises incomplete when that cannot be done.
+--- Hold the claim's journal: from now on nobody else works on it, and what a dead run promised is this run's to keep, however this one ends.
 ---@param job lib.Job
 ---@param volume lib.Volume
----@param subject lib.Subject
----@return lib.Earlier?
-function M.resume(job, volume, subject)
-  if job.dry_run then
-    job:found "not looked for: a dry run holds no journal"
-    return nil
-  end
-  M.settle_others(job, volume.claim, subject)
+---@return string what was left, for people
+function M.hold(job, volume)
+  if job.dry_run then return "not looked for, a dry run holds no journal" end
   local ledger <const> = job.ledger
   ledger.journal = journals.of(job, volume)
   local left <const> = ledger.journal:read()
-  if not left or (#left.entries == 0 and not left.done) then
-    ledger.subject = subject
-    job:found "none"
-    return nil
-  end
+  if not left or (#left.entries == 0 and not left.done) then return "nothing" end
   ledger:take_over(left)
-  if left.done and is_same(left.subject, subject) then return finish(job, left, subject) end
-  ledger.achieved = nil
-  local earlier <const>, why_not <const> = adoptable(job, left, subject)
-  if earlier then
+  return ("%d to put back"):format(#left.entries) .. (left.done and ", the copy is done" or "")
+end
+
+--- Go on from what was held: a copy that is proved is not made again (its facts are returned), a clone that can be gone on with becomes
+--- this copy's, with its promises. Whatever else was left is put back first. Raises incomplete when that cannot be done.
+---@param job lib.Job
+---@param copy lib.Copy
+---@return table? done
+function M.go_on(job, copy)
+  if job.dry_run then return job:found "nothing" end
+  local subject <const>, ledger <const> = copies.subject(copy), job.ledger
+  M.settle_others(job, copy.found.volume.claim, subject)
+  if not ledger.is_inherited then
     ledger.subject = subject
-    job:found("clone %s goes on", earlier.task_id)
-    return earlier
+    return job:found "nothing"
   end
-  log.info("not adopted", { journal = ledger.journal.where, why = why_not })
-  job:found("put back, since %s: %s", why_not, put_back(job, subject))
-  return nil
+  if ledger.achieved and is_same(ledger.subject, subject) then return finish(job, subject) end
+  ledger.achieved = nil
+  local earlier <const>, why_not <const> = adoptable(job, ledger, subject)
+  if not earlier then
+    log.info("not adopted", { journal = ledger.journal.where, why = why_not })
+    return job:found("put back, since %s: %s", why_not, put_back(job, subject))
+  end
+  ledger:adopt(subject)
+  copy:go_on(earlier)
+  job:found("clone %s goes on", earlier.task_id)
 end
 
 -- ---- journals of others ----

@@ -40,6 +40,7 @@ describe("recovery", function()
         ["host.detach"] = undoes "host.detach",
         ["clone.stop"] = undoes("clone.stop", true),
       },
+      ["lib.copies"] = { subject = function() return subject end },
       ["lib.journals"] = {
         home = function() return home end,
         of = function(job)
@@ -97,12 +98,21 @@ describe("recovery", function()
     return job
   end
 
+  -- As a flow does it. Returns the facts of a copy that is done, or what goes on.
+  local function resume(job)
+    local earlier
+    recovery.hold(job, VOLUME)
+    local copy <const> = { found = { volume = VOLUME }, go_on = function(_, it) earlier = it end }
+    local done <const> = recovery.go_on(job, copy)
+    return done and { done = done } or earlier
+  end
+
   local STOP <const> = { host = HOST, task_id = "t", device = DEVICE }
   local function running() return { taskId = "t", state = "running", source = SOURCE, target = DEVICE, startedAt = 0 } end
 
   it("finds nothing in an empty journal, and then the journal is the run's own", function()
     local job <const> = make_job()
-    assert.is_nil(recovery.resume(job, VOLUME, subject))
+    assert.is_nil(resume(job))
     assert.equal(subject, job.ledger.subject)
     assert.equal(job.fake_journal, job.ledger.journal)
     assert.same({}, undone)
@@ -111,14 +121,14 @@ describe("recovery", function()
   it("opens no journal on a dry run", function()
     local job <const> = make_job { dry_run = true }
     left = text(nil, STOP)
-    assert.is_nil(recovery.resume(job, VOLUME, subject))
+    assert.is_nil(resume(job))
     assert.is_nil(job.ledger.journal)
   end)
 
   it("adopts a running clone, with its promises and its id", function()
     local job <const> = make_job()
     left, tasks.t = text(nil, STOP), running()
-    local earlier <const> = recovery.resume(job, VOLUME, subject)
+    local earlier <const> = resume(job)
     assert.same({ "t", "naa.1" }, { earlier.task_id, earlier.naa })
     assert.equal("t", job.ledger.task_id)
     assert.equal(3, #job.ledger.promises)
@@ -129,7 +139,7 @@ describe("recovery", function()
     local job <const> = make_job()
     left, tasks.t = text(nil, STOP), running()
     tasks.t.state = "done"
-    assert.is_table(recovery.resume(job, VOLUME, subject))
+    assert.is_table(resume(job))
   end)
 
   describe("of a copy that is done and proved", function()
@@ -137,7 +147,7 @@ describe("recovery", function()
       local job <const> = make_job()
       left, tasks.t = text(nil, STOP), running()
       left.done = { bytes = 7 }
-      assert.same({ done = { bytes = 7 } }, recovery.resume(job, VOLUME, subject))
+      assert.same({ done = { bytes = 7 } }, resume(job))
       assert.same({ "clone.stop", "host.detach", "array.unmap" }, undone)
       assert.matches("done and proved", job.current.found)
       assert.is_nil(job.ledger.achieved)
@@ -146,14 +156,14 @@ describe("recovery", function()
     it("knows it still when all was put back but the journal", function()
       left = text()
       left.done, left.entries = { bytes = 7 }, {}
-      assert.same({ done = { bytes = 7 } }, recovery.resume(make_job(), VOLUME, subject))
+      assert.same({ done = { bytes = 7 } }, resume(make_job()))
     end)
 
     it("takes none of another disk for its own", function()
       local job <const> = make_job()
       left = text { vmdk = "[ds] other.vmdk" }
       left.done = { bytes = 7 }
-      assert.is_nil(recovery.resume(job, VOLUME, subject))
+      assert.is_nil(resume(job))
       assert.is_nil(job.ledger.achieved)
     end)
   end)
@@ -161,7 +171,7 @@ describe("recovery", function()
   describe("puts everything back, last first, and starts afresh under a new id, when", function()
     local function put_back(why)
       local job <const> = make_job()
-      assert.is_nil(recovery.resume(job, VOLUME, subject))
+      assert.is_nil(resume(job))
       assert.not_equal(left.task, job.ledger.task_id)
       assert.same({}, job.ledger.promises)
       assert.equal(subject, job.ledger.subject)
@@ -228,7 +238,7 @@ describe("recovery", function()
       args = { why = fail.hint(fail.new("incomplete", "a writer may live"), "wait for it") },
       about = "the clone runs",
     }
-    local ok <const>, why <const> = pcall(recovery.resume, job, VOLUME, subject)
+    local ok <const>, why <const> = pcall(resume, job)
     assert.is_false(ok)
     assert.equal("incomplete", why.kind)
     assert.equal("wait for it", why.hint)
@@ -236,19 +246,43 @@ describe("recovery", function()
     assert.equal(3, #job.ledger.promises)
   end)
 
+  describe("when the flow fails before it has gone on", function()
+    local function ended(why)
+      local job <const> = make_job()
+      left, tasks.t = text(nil, STOP), running()
+      local _, left_behind = job:run(function()
+        recovery.hold(job, VOLUME)
+        error(why)
+      end)
+      return left_behind
+    end
+
+    it("leaves all as it is for a reason that may pass: the clone goes on, and the journal tells of it", function()
+      local left_behind <const> = ended(fail.new("busy", "the host is in maintenance mode"))
+      assert.equal(3, #left_behind)
+      assert.matches("maintenance", left_behind[1].why.message)
+      assert.same({}, undone)
+    end)
+
+    it("puts all back for a reason that stays", function()
+      assert.same({}, ended(fail.new("not_found", "the VM is gone")))
+      assert.same({ "clone.stop", "host.detach", "array.unmap" }, undone)
+    end)
+  end)
+
   describe("with upstream's wrapper", function()
     it("adopts what runs or has ended well, by its id alone", function()
       left, tasks.t = text(nil, STOP), { running = true }
-      assert.is_table(recovery.resume(make_job { upstream = true }, VOLUME, subject))
+      assert.is_table(resume(make_job { upstream = true }))
       left, tasks.t = text(nil, STOP), { running = false, exit_code = 0 }
-      assert.is_table(recovery.resume(make_job { upstream = true }, VOLUME, subject))
+      assert.is_table(resume(make_job { upstream = true }))
     end)
 
     it("adopts nothing that failed, or whose id was never learnt", function()
       left, tasks.t = text(nil, STOP), { running = false, exit_code = 1 }
-      assert.is_nil(recovery.resume(make_job { upstream = true }, VOLUME, subject))
+      assert.is_nil(resume(make_job { upstream = true }))
       left = text(nil, { host = HOST, device = DEVICE })
-      assert.is_nil(recovery.resume(make_job { upstream = true }, VOLUME, subject))
+      assert.is_nil(resume(make_job { upstream = true }))
     end)
   end)
 
@@ -287,7 +321,7 @@ describe("recovery", function()
     local function settled()
       home = "lease"
       local job <const> = make_job()
-      recovery.resume(job, VOLUME, subject)
+      resume(job)
       assert.same({}, job.ledger.promises)
       assert.equal(subject, job.ledger.subject)
       return #undone > 0
