@@ -124,7 +124,7 @@ local function finish(job, subject)
   return done
 end
 
---- Hold the claim's journal: from now on nobody else works on it, and what a dead run promised is this run's to keep, however this one ends.
+--- Hold the claim's journal: from now on nobody else works on it, and a dead run's promises are this one's to keep, however it ends.
 ---@param job lib.Job
 ---@param volume lib.Volume
 ---@return string what was left, for people
