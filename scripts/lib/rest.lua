@@ -17,7 +17,7 @@ local M <const> = {}
 ---@field port? integer where the user's address names none
 ---@field path? string before the path of every request
 ---@field headers? table<string, string|Secret>
----@field basic? boolean user name and password go with every request
+---@field basic? boolean user name and password go with every request; with a session that bears `Authorization`, with its login alone
 ---@field explain? fun(why: Fail) puts the array's own words, code and hint into a failure
 ---@field session? lib.RestSession
 
@@ -122,7 +122,7 @@ local function send(self, method, path, options)
 end
 
 local function explained(self, why)
-  if self.spec.basic and why.status == 401 then
+  if self.spec.basic and not self.session and why.status == 401 then
     why.refused = nil
     why.message = self.site .. ": user name or password refused"
     why.hint = "check STORAGE_USERNAME and STORAGE_PASSWORD"
@@ -144,7 +144,9 @@ function Rest:ask(method, path, options)
   if why and self.session and self.session.lost(why) then
     renew(self, generation)
     reply, why = send(self, method, path, options)
-    if why and self.session.lost(why) then why.refused = nil end -- a session that is lost at once: no third
+    if why and self.session.lost(why) then -- a session that is lost at once: no third
+      why.refused, why.hint = nil, "see whether the account has the right, and what ends a session that was just made"
+    end
   end
   if reply then return reply end
   return nil, explained(self, why)
