@@ -283,19 +283,22 @@ local function trust(values, thumbprint, is_insecure)
 end
 
 local function vendor_options(vendor)
-  local values <const>, missing <const> = {}, {}
+  local values <const>, missing <const>, about <const> = {}, {}, {}
   for name, option in pairs(arrays.describe(vendor).options) do
     local text <const> = option.env and (option.type == "secret" and env.secret or env.get)(option.env)
     if is_given(text) then
       values[name] = flags.convert(option, option.env, text)
     else
       values[name] = option.default
-      if option.required and option.default == nil then missing[#missing + 1] = option.env or name end
+      if option.required and option.default == nil then
+        missing[#missing + 1] = option.env or name
+        about[#missing] = ("%s: %s"):format(missing[#missing], option.help or "see vendors/" .. vendor .. ".lua")
+      end
     end
   end
   if #missing > 0 then
     local why <const> = fail.new("config", "%s needs a value for %s", vendor, words.list(missing))
-    error(fail.hint(why, "set it in the environment; see the options of vendors/%s.lua", vendor))
+    error(fail.hint(why, "set in the environment %s", table.concat(about, "; ")))
   end
   return values
 end
