@@ -373,6 +373,17 @@ function Bench:judge(outcome, breaches)
   return problems
 end
 
+--- A run that nothing happens to, by the same clock as the cases.
+---@return matrix.Outcome
+function M.trace()
+  local bench <const> = M.open()
+  probe.skip_waits(true)
+  local outcome <const> = bench:run {}
+  probe.skip_waits(false)
+  bench:close()
+  return outcome
+end
+
 --- All cases; or every nth, where LUNALIFT_MATRIX_EVERY says so, as under the sanitizers, which take their time.
 ---@param cases matrix.Case[]
 ---@return matrix.Case[]
