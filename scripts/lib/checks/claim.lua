@@ -95,7 +95,11 @@ local function check_slots(found)
   local request <const>, holders <const> = found.job.request, {}
   local path <const> = ("/apis/%s/v1/namespaces/%s/leases"):format(LEASES, codec.percent(request.lease_namespace))
   local ending <const> = "%-" .. found.host.ref.id:gsub("%p", "%%%0") .. "%-%d+$"
-  local leases <const> = found.job:read("Leases of hosts", function() return found.kube:get(path) end)
+  local leases <const> = found.job:read("Leases of hosts", function()
+    local list <const>, why <const> = found.kube:get(path)
+    return list or why.kind == "denied" and {} or nil, why
+  end)
+  if not leases.items then return "not known: this account may not list the Leases of hosts" end
   for _, lease in ipairs(leases.items or {}) do
     local name <const> = lease.metadata.name
     if name:find "^lunalift%-clone%-" and name:find(ending) then holders[#holders + 1] = holder_of(lease) end
