@@ -16,7 +16,7 @@ local POLL_PATIENCE_S <const> = 600 -- the array may be away for minutes while t
 
 ---@class lib.CopyState
 ---@field state "running"|"done"|"failed"
----@field percent? integer 0 … 100
+---@field percent? integer 0 … 100; nil when the array cannot tell
 ---@field reason? string why it failed
 
 -- nil: the array knows no such copy.
@@ -81,7 +81,8 @@ function M.follow(job, array, copy)
     end
     local is_running <const> = found.state == "running"
     local percent <const> = is_running and math.max(0, math.min(100, found.percent or 0)) or 100
-    return { running = is_running, percent = percent, state = found.state, offloaded = true }
+    local is_blind <const> = found.percent == nil
+    return { running = is_running, percent = percent, blind = is_blind, state = found.state, offloaded = true }
   end)
 end
 

@@ -38,8 +38,10 @@ function M.wait(what, options, look)
   end
 end
 
--- Often enough to see the end soon, seldom enough to cost little: a quarter of what is left.
-local function next_pause(percent, elapsed_s)
+-- Often enough to see the end soon, seldom enough to cost little: a quarter of what is left, or of what was, where nobody knows.
+local function next_pause(last, elapsed_s)
+  local percent <const> = last.percent
+  if last.blind then return math.min(math.max(elapsed_s / 4, FOLLOW_FIRST_S), FOLLOW_LONGEST_S) end
   if percent == 0 then return math.min(math.max(elapsed_s, FOLLOW_FIRST_S), 1) end
   local left_s <const> = elapsed_s * (100 - percent) / percent
   return math.min(math.max(left_s / 4, FOLLOW_FIRST_S), FOLLOW_LONGEST_S)
@@ -53,6 +55,7 @@ end
 ---@field running boolean
 ---@field percent integer 0 … 100
 ---@field clone_write_ops? integer what moves between two percents
+---@field blind? boolean whoever does it cannot tell a percent, so that standing still means nothing
 
 --- Ask after a copy until it has ended: `for progress in poll.follow("the clone", { stall_s = 3600 }, ask) do … end`. Raises timeout when
 --- nothing has moved for `stall_s` (0: never).
@@ -66,13 +69,13 @@ function M.follow(what, options, ask)
   local last, mark, moved_s
   return function()
     if last and not last.running then return nil end
-    if last then timer.sleep(next_pause(last.percent, timer.now() - began_s)) end
+    if last then timer.sleep(next_pause(last, timer.now() - began_s)) end
     last = ask()
     local now <const>, seen <const> = timer.now(), last.percent + (last.clone_write_ops or 0) * 101
     if seen ~= mark then
       mark, moved_s = seen, now
     end
-    if last.running and stall_s > 0 and now - moved_s >= stall_s then
+    if last.running and not last.blind and stall_s > 0 and now - moved_s >= stall_s then
       error(stalled(what, last.percent, now - moved_s))
     end
     return last

@@ -68,6 +68,15 @@ describe("a copy inside the array", function()
     assert.equal("array.example does not know the copy c any more", raised(follow).message)
   end)
 
+  it("is never taken to stand still where the array tells no percent", function()
+    answers.copy_poll = {}
+    for i = 1, 40 do
+      answers.copy_poll[i] = { state = "running" }
+    end
+    answers.copy_poll[41] = { state = "done" }
+    assert.equal(41, #follow())
+  end)
+
   it("is given up when it stands still", function()
     answers.copy_poll = { { state = "running", percent = 7 } }
     assert.matches("stands still at 7 %%", raised(follow).message)

@@ -90,6 +90,16 @@ describe("waiting for a peer", function()
       assert.is_true(now >= 60 and now < 70, tostring(now))
     end)
 
+    it("waits for ever, and asks more and more seldom, when nobody can tell how far it is", function()
+      local states <const> = {}
+      for i = 1, 40 do
+        states[i] = { running = true, percent = 0, blind = true }
+      end
+      states[41] = ENDED
+      assert.equal(41, #follow(states, 20))
+      assert.equal(5, naps[#naps])
+    end)
+
     it("goes on while the counters move, and for ever where no limit is set", function()
       local states <const> = {}
       for i = 1, 40 do
