@@ -27,7 +27,8 @@ local function choose(totals)
   math.randomseed(SEED)
   for _, what in ipairs { "lua", "all", "c" } do
     for i = 1, POINTS[what] // EVERY do
-      local starve <const> = ("%s %d"):format(what, math.random(totals[what]))
+      local from <const> = i % 4 < 2 and 1 or totals[what] * 3 // 4 -- half of them where the effects are
+      local starve <const> = ("%s %d"):format(what, math.random(from, totals[what]))
       points[#points + 1] =
         { when = "starved", n = i, name = starve, starve = starve, again = kills.AGAIN[i % 2 + 1], judge = judge }
     end
