@@ -72,7 +72,7 @@ ROUTES["GET /state"] = function(site)
     hosts = json.array(hosts),
     luns = json.array(luns),
     sessions = json.array(site.vcenter.sessions:list()),
-    ontap = site.ontap and site.ontap:state() or nil,
+    [site.scenario.array] = site.array:state(),
     copier = site.copier and site.copier:state() or nil,
   }
 end
@@ -119,6 +119,11 @@ ROUTES["POST /privileges"] = function(site, _, body)
     site.vcenter.denied[id] = true
   end
   return body
+end
+
+ROUTES["POST /array/expire"] = function(site)
+  if site.array.expire then site.array:expire() end
+  return {}
 end
 
 --- How the array's own copies go: { rate, hang_at, fail_at }.

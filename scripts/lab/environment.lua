@@ -28,11 +28,13 @@ function M.text(site)
     { "STORAGE_HOSTNAME", array.host },
     { "STORAGE_USERNAME", array.username },
     { "STORAGE_PASSWORD", array.password },
-    { "ONTAP_SVM", array.svm },
     { "KUBECONFIG", site.kube.kubeconfig },
     { "LUNALIFT_CA_FILE", site.ca_file },
     { "LAB_CONTROL", site.control.url:match "^http://(.*)$" },
   }
+  for name, value in pairs(array.env) do
+    list[#list + 1] = { name, value }
+  end
   local claim <const> = site.pvcs[1]
   if claim then
     local vm <const>, disk <const> = disk_of(site, claim.vmdk)

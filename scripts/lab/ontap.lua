@@ -44,6 +44,7 @@ local M <const> = {}
 ---@field username string cluster administrator
 ---@field password string
 ---@field users? table<string, { password: string, svm: string? }> more accounts; with svm: that SVM's alone
+---@field svm? string of what the site provisions
 ---@field svms? ontap.Svm[] svm0 and svm1 unless given
 ---@field volumes? ontap.Volume[]
 ---@field igroups? ontap.Igroup[]
@@ -171,6 +172,29 @@ function Ontap:add_volume(given)
   return { uuid = lun.uuid, naa = lun.naa, serial = lun.serial }
 end
 
+--- A volume as Trident's driver ontap-san makes it, or an administrator.
+function Ontap:provision(given)
+  local name <const> = given.pv and "trident_" .. given.pv:gsub("%-", "_") or given.name
+  local path <const> = ("/vol/%s/lun0"):format(name)
+  local lun <const> = self:add_volume { svm = self.svm, path = path, size_bytes = given.size_bytes, file = given.file }
+  local attributes <const> = { backendUUID = TRIDENT, internalName = name, name = given.pv, protocol = "block" }
+  local csi <const> = { driver = "csi.trident.netapp.io", volumeHandle = given.pv, volumeAttributes = attributes }
+  return { id = lun.uuid, naa = lun.naa, csi = csi }
+end
+
+function Ontap:show(name, initiators, ids)
+  self:add_igroup {
+    svm = self.svm,
+    name = name,
+    protocol = "mixed",
+    os_type = "vmware",
+    initiators = initiators,
+    luns = ids,
+  }
+end
+
+function Ontap:about() return { svm = self.svm, env = { ONTAP_SVM = self.svm } } end
+
 --- All there is, as plain data.
 function Ontap:state()
   local function names(igroup)
@@ -227,6 +251,7 @@ function M.new(options)
     users = users,
     page_limit = options.page_limit,
     shadow_svm = options.shadow_svm,
+    svm = options.svm,
     svms = {},
     luns = {},
     igroups = {},

@@ -16,6 +16,7 @@ local DEFAULT <const> = {
     vmkfstools = { rate = 0, xcopy = 1 },
     settings = {},
   },
+  array = "ontap", -- or another product of the lab: which array the site has
   ontap = {
     username = "admin",
     password = "s&cret 1",

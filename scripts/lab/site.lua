@@ -14,8 +14,8 @@ local inventory <const> = require "lab.inventory"
 local json <const> = require "lunalift.json"
 local kube <const> = require "lab.kube"
 local control <const> = require "lab.control"
-local ontap <const> = require "lab.ontap"
 local process <const> = require "lunalift.process"
+local scenario <const> = require "lab.scenario"
 local script <const> = require "lunalift.script"
 local vcenter <const> = require "lab.vcenter"
 local xml <const> = require "lunalift.xml"
@@ -29,7 +29,7 @@ local M <const> = {}
 ---@field fabric lab.Fabric
 ---@field faults lab.Faults
 ---@field vcenter lab.Vcenter
----@field ontap lab.Ontap
+---@field array lab.Array
 ---@field copier lab.Copier
 ---@field kube lab.Kube
 ---@field hosts lab.Host[]
@@ -55,35 +55,40 @@ end
 
 -- The array.
 
-local function start_ontap(site, leaf)
-  local given <const> = site.scenario.ontap
-  site.ontap = ontap.start {
-    fabric = site.fabric,
-    faults = site.faults,
-    cert = leaf.cert,
-    key = leaf.key,
-    username = given.username,
-    password = given.password,
-    svms = given.svms,
-    shadow_svm = given.shadow_svm,
-    page_limit = given.page_limit,
-  }
+--- What the site asks of an array: lab/<product>.lua, each with the wire of its vendor.
+---@class lab.Array
+---@field port integer
+---@field provision fun(self, given: { name: string, pv: string?, size_bytes: integer, file: string }): lab.Volume
+---@field show fun(self, name: string, initiators: string[], ids: string[]) volumes to ESXi hosts, as an administrator did long ago
+---@field about fun(self): table what site.json says of it beside address and account: `env`, the vendor's own settings as variables
+---@field state fun(self): table all there is, as plain data
+---@field expire? fun(self) end all sessions
+---@field close fun(self)
+
+---@class lab.Volume
+---@field id string
+---@field naa string
+---@field csi table as its CSI driver writes it into the PersistentVolume
+
+local function start_array(site, leaf)
+  local options <const> =
+    { fabric = site.fabric, faults = site.faults, copier = site.copier, cert = leaf.cert, key = leaf.key }
+  local product <const> = site.scenario.array
+  site.array = require("lab." .. product).start(scenario.merge(site.scenario[product], options))
 end
 
 --- A LUN of the array, with bytes of its own when it has a seed.
-local function add_volume(site, name, size, seed, holes)
+---@param name string
+---@param options { pv: string?, seed: integer?, holes: table? } pv: the PersistentVolume that it is of
+local function add_volume(site, name, size, options)
   local file <const> = ("%s/luns/%s"):format(site.dir, name)
+  local seed <const>, holes <const> = options.seed, options.holes
   if seed then
     disks.fill(file, size, seed, holes)
   else
     assert(fs.truncate(file, size))
   end
-  local volume <const> = site.ontap:add_volume {
-    svm = site.scenario.ontap.svm,
-    path = ("/vol/%s/lun0"):format(name),
-    size_bytes = size,
-    file = file,
-  }
+  local volume <const> = site.array:provision { name = name, pv = options.pv, size_bytes = size, file = file }
   site.copier:add(volume.naa, name, file, size)
   return volume, file
 end
@@ -200,17 +205,10 @@ local function map_datastores(site, name, hosts, volumes)
   local initiators <const> = {}
   for _, host in ipairs(hosts) do
     for _, hba in ipairs(host.hbas) do
-      initiators[#initiators + 1] = hba.iqn or (hba.wwpn and hba.wwpn:gsub("(..)", "%1:", 7))
+      initiators[#initiators + 1] = hba.iqn or hba.wwpn
     end
   end
-  site.ontap:add_igroup {
-    svm = site.scenario.ontap.svm,
-    name = name,
-    protocol = "mixed",
-    os_type = "vmware",
-    initiators = initiators,
-    luns = volumes,
-  }
+  site.array:show(name, initiators, volumes)
 end
 
 -- The vCenter's tree.
@@ -224,7 +222,7 @@ end
 
 local function make_datastore(site, given)
   local size <const>, kind <const> = given.size_mib * MIB, given.type or "VMFS"
-  local volume <const> = kind == "VMFS" and add_volume(site, "ds_" .. given.moref:gsub("%-", "_"), size) or {}
+  local volume <const> = kind == "VMFS" and add_volume(site, "ds_" .. given.moref:gsub("%-", "_"), size, {}) or {}
   local folder <const> = ("%s/datastores/%s"):format(site.dir, given.moref)
   files.mkdirs(folder)
   if kind ~= "VMFS" then assert(fs.write(folder .. "/.no-xcopy", kind)) end
@@ -236,7 +234,7 @@ local function make_datastore(site, given)
     folder = folder,
     naa = volume.naa,
     size_bytes = size,
-    lun = volume.uuid,
+    lun = volume.id,
   }
 end
 
@@ -245,7 +243,7 @@ local function make_raw(site, datastore, given, options)
   local file <const> = ("%s/luns/raw_%d"):format(site.dir, options.seed)
   local raw <const> = { path = file }
   if given.rdm then
-    raw.naa = select(1, add_volume(site, "raw_" .. options.seed, given.size_mib * MIB, options.seed)).naa
+    raw.naa = add_volume(site, "raw_" .. options.seed, given.size_mib * MIB, { seed = options.seed }).naa
   else
     disks.fill(file, given.size_mib * MIB, options.seed)
     raw.vvol = "rfc4122." .. disks.uuid(given.file)
@@ -346,7 +344,7 @@ end
 
 -- Kubernetes.
 
-local function claim(name, namespace, uid, size, volume)
+local function claim(class, name, namespace, uid, size, volume)
   return {
     apiVersion = "v1",
     kind = "PersistentVolumeClaim",
@@ -354,7 +352,7 @@ local function claim(name, namespace, uid, size, volume)
     spec = {
       accessModes = json.array { "ReadWriteMany" },
       volumeMode = "Block",
-      storageClassName = "ontap-san",
+      storageClassName = class,
       resources = { requests = { storage = tostring(size) } },
       volumeName = volume,
     },
@@ -371,13 +369,14 @@ local function add_claim(site, name, disk)
   local namespace <const> = site.scenario.kube.namespace
   local uid <const> = disks.uuid("claim " .. name)
   local pv_name <const> = "pvc-" .. disks.uuid("volume " .. name)
-  local volume_name <const> = "trident_" .. pv_name:gsub("%-", "_")
+  local class <const> = site.scenario.array .. "-san"
   site.seed = site.seed + 1
-  local volume <const>, file <const> = add_volume(site, volume_name, disk.size_bytes, site.seed * 1000, disk.holes)
-  local target <const> = claim(name, namespace, uid, disk.size_bytes)
+  local volume <const>, file <const> =
+    add_volume(site, pv_name, disk.size_bytes, { pv = pv_name, seed = site.seed * 1000, holes = disk.holes })
+  local target <const> = claim(class, name, namespace, uid, disk.size_bytes)
   target.spec.dataSourceRef = { apiGroup = "forklift.konveyor.io", kind = "VSphereXcopyVolumePopulator", name = name }
   site.kube:put(target)
-  site.kube:put(claim("prime-" .. uid, namespace, disks.uuid("prime " .. name), disk.size_bytes, pv_name))
+  site.kube:put(claim(class, "prime-" .. uid, namespace, disks.uuid("prime " .. name), disk.size_bytes, pv_name))
   site.kube:put {
     apiVersion = "v1",
     kind = "PersistentVolume",
@@ -386,19 +385,10 @@ local function add_claim(site, name, disk)
       capacity = { storage = tostring(disk.size_bytes) },
       accessModes = json.array { "ReadWriteMany" },
       volumeMode = "Block",
-      storageClassName = "ontap-san",
+      storageClassName = class,
       persistentVolumeReclaimPolicy = "Delete",
       claimRef = { kind = "PersistentVolumeClaim", namespace = namespace, name = "prime-" .. uid },
-      csi = {
-        driver = "csi.trident.netapp.io",
-        volumeHandle = pv_name,
-        volumeAttributes = {
-          backendUUID = disks.uuid "backend",
-          internalName = volume_name,
-          name = pv_name,
-          protocol = "block",
-        },
-      },
+      csi = volume.csi,
     },
     status = { phase = "Bound" },
   }
@@ -451,6 +441,18 @@ local function vm_entry(vm)
   return { name = vm.name, moref = vm.moref, host = vm.host.moref, disks = list }
 end
 
+local function array_entry(site, leaf)
+  local product <const> = site.scenario.array
+  local account <const> = site.scenario[product]
+  return scenario.merge(site.array:about(), {
+    product = product,
+    host = "127.0.0.1:" .. site.array.port,
+    username = account.username,
+    password = account.password,
+    thumbprint = leaf.sha256,
+  })
+end
+
 local function describe(site, leaves)
   local given <const>, hosts <const>, vms <const> = site.scenario, {}, {}
   for i, host in ipairs(site.hosts) do
@@ -473,16 +475,7 @@ local function describe(site, leaves)
     },
     hosts = json.array(hosts),
     vms = json.array(vms),
-    arrays = json.array {
-      {
-        product = "ontap",
-        host = "127.0.0.1:" .. site.ontap.port,
-        username = given.ontap.username,
-        password = given.ontap.password,
-        svm = given.ontap.svm,
-        thumbprint = leaves.ontap.sha256,
-      },
-    },
+    arrays = json.array { array_entry(site, leaves.array) },
     kube = {
       server = site.kube_server,
       kubeconfig = site.dir .. "/kubeconfig",
@@ -515,10 +508,10 @@ function M.start(options)
   site.applets = applets_of(site.busybox)
   local leaf <const> = issue(site)
   local leaves <const> =
-    { vcenter = leaf "vcenter.lab.example", ontap = leaf "ontap.lab.example", kube = leaf "kube.lab.example" }
+    { vcenter = leaf "vcenter.lab.example", array = leaf "array.lab.example", kube = leaf "kube.lab.example" }
 
   site.copier = copier.start(site.faults)
-  start_ontap(site, leaves.ontap)
+  start_array(site, leaves.array)
   local given <const> = site.scenario.vcenter
   site.vcenter = vcenter.new {
     faults = site.faults,
@@ -543,7 +536,7 @@ end
 
 --- End what runs: services first, then copies that outlived their callers.
 function Site:stop()
-  for _, service in ipairs { self.control, self.vcenter, self.ontap, self.copier, self.kube } do
+  for _, service in ipairs { self.control, self.vcenter, self.array, self.copier, self.kube } do
     service:close()
   end
   for _, host in ipairs(self.hosts) do

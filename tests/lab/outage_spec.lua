@@ -91,7 +91,7 @@ describe("an outage", function()
       before = function(entry)
         if entry.method == "POST" and entry.path:find "igroups$" and not is_made then
           is_made = true
-          bench.lab.ontap:add_igroup {
+          bench.lab.array:add_igroup {
             svm = "svm0",
             name = ("xcopy-host-21-%s-iscsi"):format(mark),
             protocol = "iscsi",

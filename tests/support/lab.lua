@@ -191,16 +191,17 @@ local function environment(self, changes)
     GOVMOMI_HOSTNAME = site.vcenter.host,
     GOVMOMI_USERNAME = site.vcenter.username,
     GOVMOMI_PASSWORD = site.vcenter.password,
-    STORAGE_VENDOR = "ontap",
+    STORAGE_VENDOR = array.product,
     STORAGE_HOSTNAME = array.host,
     STORAGE_USERNAME = array.username,
     STORAGE_PASSWORD = array.password,
-    ONTAP_SVM = array.svm,
     KUBECONFIG = site.kube.kubeconfig,
     LUNALIFT_CA_FILE = site.ca_file,
   }
-  for name, value in pairs(changes or {}) do
-    env[name] = value or nil
+  for _, more in ipairs { array.env, changes or {} } do
+    for name, value in pairs(more) do
+      env[name] = value or nil
+    end
   end
   return env
 end
@@ -301,6 +302,7 @@ function Lab:snapshot()
   local state <const> = self:state()
   return {
     ontap = state.ontap,
+    array = state[self.site.arrays[1].product],
     hosts = hosts_of(state),
     sessions = state.sessions,
     cluster = objects_of(self),

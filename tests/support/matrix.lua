@@ -144,7 +144,7 @@ end
 ---@return table<string, string>
 function Bench:world()
   local lab <const>, world <const> = self.lab, {}
-  local array <const> = lab.ontap:state()
+  local array <const> = lab.array:state()
   for _, group in ipairs(array.igroups) do
     world["igroup " .. group.name] = plain(group)
   end
