@@ -129,9 +129,11 @@ void peer_close(struct peer *peer)
 
 void peer_remove(const struct peer *peer)
 {
-    char lock[80];
-    snprintf(lock, sizeof lock, "%s.journal.lock", peer->ca_file);
-    unlink(lock);
+    static const char *const LEFT[] = {"", ".journal", ".journal.tmp", ".journal.lock"};
+    char path[80];
+    for (size_t i = 0; i < sizeof LEFT / sizeof *LEFT; i++) {
+        snprintf(path, sizeof path, "%s%s", peer->ca_file, LEFT[i]);
+        unlink(path);
+    }
     unlink(peer->kubeconfig);
-    unlink(peer->ca_file);
 }
