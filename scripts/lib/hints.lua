@@ -1,5 +1,5 @@
---- What to do about the failures that users are known to meet: rows of lib.known_failures, raised by their names, or known by their words where
---- a peer chose them.
+--- What to do about the failures that users are known to meet: rows of lib.known_failures, raised by their names, or known by their
+--- words where a peer chose them.
 local fail <const> = require "lib.fail"
 
 local M <const> = {}

@@ -74,6 +74,30 @@ describe("on a real Kubernetes API", function()
     cluster:rebind(claim)
   end)
 
+  it("preflight finds that forklift's rights are enough, and which ones an account lacks", function()
+    local function look(kubeconfig)
+      local words <const> =
+        { "preflight", "--output=json", "--journal=lease", "--source-vm-id=" .. pvc.name:match "^vm%-%d+" }
+      words[#words + 1] = "--source-vmdk=" .. pvc.vmdk
+      words[#words + 1] = "--owner-name=" .. pvc.name
+      words[#words + 1] = "--target-namespace=" .. clusters.NAMESPACE
+      local ended <const> = lab:run(words, { KUBECONFIG = kubeconfig })
+      local told <const>, by_name <const> = assert(json.decode(ended.out), ended.err), {}
+      for _, result in ipairs(told.checks) do
+        by_name[result.name] = result
+      end
+      return told, by_name, ended
+    end
+    local told <const>, _, ended <const> = look(config)
+    assert.same({ true, 0, 0 }, { told.ok, told.counts.warn, ended.code }, ended.out)
+    local nobody <const> = cluster:write_kubeconfig("nobody", cluster:token(cluster:make_account "nobody", 3600))
+    local _, lacking <const>, refused <const> = look(nobody)
+    assert.equal(2, refused.code)
+    assert.matches("not allowed: get persistentvolumeclaims in namespace", lacking["permission: claims"].text)
+    assert.matches("not allowed: get,list,create,update leases", lacking["permission: journal"].text)
+    assert.matches("not allowed: get persistentvolumes in the cluster", lacking["permission: volumes"].text)
+  end)
+
   it("the Lease goes with its claim", function()
     assert_done(start():wait())
     assert(cluster.admin:delete(claim.path))
