@@ -17,8 +17,8 @@ local M <const> = {}
 local USAGE <const> = [[
 usage: lunalift preflight [flags]
 
-Looks at everything that a copy with the same flags would need, and changes nothing. Each line is a check: pass, warn, fail with the fix,
-or skipped because one that it builds on failed. populate makes those checks itself that are fatal, before it changes anything.
+Looks at everything that a copy with the same flags would need, and changes nothing. Each line is a check: pass, warn or fail with the fix,
+or skipped: one that it builds on failed, or nobody tells. populate makes those checks itself that are fatal, before it changes anything.
 
 ]]
 
@@ -98,7 +98,7 @@ local function print_table(results)
     lines[#lines + 1] = ("%s  %s  %s"):format(padded(result.name, width), coloured(result.status), result.text)
     if result.fix then lines[#lines + 1] = margin .. "fix: " .. result.fix end
   end
-  lines[#lines + 1] = summary(counts) .. (counts.fail > 0 and ": this copy would stop before any change" or "")
+  lines[#lines + 1] = summary(counts) .. (counts.fail > 0 and ": this copy would fail" or "")
   console.out(log.redact(table.concat(lines, "\n")) .. "\n")
 end
 

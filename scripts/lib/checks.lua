@@ -12,7 +12,8 @@ local M <const> = {}
 ---@field needs? string[] names of checks whose finds it builds on
 ---@field fatal? boolean a copy runs it, too: it asks nobody anything that the copy would not ask
 ---@field by? "array"|"host" only where that moves the data
----@field run fun(found: lib.Found): string, string? text of what was found; with a fix it is a warning; a failure is raised
+---@field run fun(found: lib.Found): string?, string? text of what was found; with a fix it is a warning; nil and a reason: it could not
+--- be looked at; a failure is raised
 
 ---@class lib.Found what the checks found so far
 ---@field job lib.Job
@@ -73,6 +74,7 @@ local function outcome_of(check, found)
     return { status = "skipped", text = ("the %s copies"):format(found.way.by) }
   end
   local done <const>, text <const>, fix <const> = pcall(check.run, found)
+  if done and not text then return { status = "skipped", text = fix } end
   if done then return { status = fix and "warn" or "pass", text = text, fix = fix } end
   local why <const> = hints.explain(fail.of(text))
   return { status = "fail", text = fail.text(why), fix = why.hint, kind = why.kind }
@@ -115,7 +117,7 @@ function M.fatal(job, found)
   for _, check in ipairs(M.LIST) do
     if check.fatal and (not check.by or check.by == found.way.by) then
       local text <const>, fix <const> = check.run(found)
-      if fix then job:warn("%s; %s", text, fix) end
+      if text and fix then job:warn("%s; %s", text, fix) end
     end
   end
 end

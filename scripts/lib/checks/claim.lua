@@ -47,7 +47,8 @@ local function check_mode(found)
   if volume.mode == "Filesystem" then
     hints.raise("claim of files", { namespace = volume.claim.namespace, claim = volume.claim.name, mode = volume.mode })
   end
-  return volume.mode or "not told"
+  if not volume.mode then return nil, "the volume does not tell" end
+  return volume.mode
 end
 
 local function check_maps(found)
@@ -99,7 +100,7 @@ local function check_slots(found)
     local list <const>, why <const> = found.kube:get(path)
     return list or why.kind == "denied" and {} or nil, why
   end)
-  if not leases.items then return "not known: this account may not list the Leases of hosts" end
+  if not leases.items then return nil, "this account may not list the Leases of hosts" end
   for _, lease in ipairs(leases.items or {}) do
     local name <const> = lease.metadata.name
     if name:find "^lunalift%-clone%-" and name:find(ending) then holders[#holders + 1] = holder_of(lease) end

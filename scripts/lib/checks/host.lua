@@ -16,7 +16,7 @@ local function check_mounted(found)
     if not is_told or ref.id == datastore.ref.id then return host.name .. " mounts it" end
   end
   if is_told then hints.raise("host without datastore", { host = host.name, datastore = datastore.name }) end
-  return "not told"
+  return nil, "vCenter does not tell"
 end
 
 local function check_wrapper(found)
@@ -49,7 +49,7 @@ local function check_paths(found)
       dead = dead + 1
     end
   end
-  if #found.disk.datastore.extents == 0 then return "no device is known below the datastore" end
+  if #found.disk.datastore.extents == 0 then return nil, "no device is known below the datastore" end
   if live == 0 then hints.raise("no path", { host = found.host.name, devices = devices }) end
   if dead > 0 then return hints.say("paths dead", { dead = dead, all = live + dead, devices = devices }) end
   return ("%d to %s"):format(live, devices)
@@ -58,7 +58,8 @@ end
 local function check_xcopy(found)
   local move <const> = found.host:setting "DataMover.HardwareAcceleratedMove"
   if move == 0 then return hints.say("xcopy off", { host = found.host.name }) end
-  return move and "DataMover.HardwareAcceleratedMove is on" or "not told"
+  if not move then return nil, "vCenter does not tell" end
+  return "DataMover.HardwareAcceleratedMove is on"
 end
 
 -- An older host may not know the command: only what is told counts.
@@ -70,13 +71,14 @@ local function check_vaai(found)
       return hints.say("no vaai clone", { device = naa, host = found.host.name })
     end
   end
-  return #found.disk.datastore.extents > 0 and "clone supported" or "no device is known below the datastore"
+  if #found.disk.datastore.extents == 0 then return nil, "no device is known below the datastore" end
+  return "clone supported"
 end
 
 local function check_numbers(found)
   local host <const> = found.host
   local max <const>, next <const> = host:setting "Disk.MaxLUN", host_ports.next_number(host, found.targets)
-  if not max then return "not told" end
+  if not max then return nil, "vCenter does not tell" end
   if next >= max then error(hosts.number_too_high(next, max)) end
   if max < MAX_LUN then return hints.say("lun numbers low", { max = max, host = host.name }) end
   return ("%d, the next LUN will probably be %d"):format(max, next)
@@ -85,7 +87,7 @@ end
 local function check_room(found)
   local datastore <const> = found.disk.datastore
   local free <const> = datastore.free_bytes
-  if not free or free < 0 then return "not told" end -- a vCenter that counts wrongly has been seen to tell less than none
+  if not free or free < 0 then return nil, "vCenter does not tell" end -- a vCenter that counts wrongly has been seen to tell less than none
   if free < DESCRIPTOR_BYTES then
     local values <const> = { datastore = datastore.name, free = words.size(free), needs = words.size(DESCRIPTOR_BYTES) }
     hints.raise("datastore full", values)
@@ -95,7 +97,7 @@ end
 
 local function check_tmp(found)
   local free <const> = found.facts.freeTmpBytes
-  if not free then return "not known: this wrapper cannot tell" end
+  if not free then return nil, "this wrapper cannot tell" end
   if free < TMP_BYTES then
     hints.raise("tmp full", { host = found.host.name, free = words.size(free), needs = words.size(TMP_BYTES) })
   end

@@ -54,7 +54,7 @@ local function check_privileges(found)
   local warning, fix
   for _, each in ipairs { { found.host, ON_HOST }, { found.disk.datastore, ON_DATASTORE } } do
     local missing <const> = session and lacking(found.vcenter, session, each[1].ref, each[2])
-    if not missing then return found.vcenter.where .. " does not tell them" end
+    if not missing then return nil, found.vcenter.where .. " does not tell them" end
     local values <const> = { user = user, privileges = words.list(missing), object = each[1].name }
     for _, id in ipairs(missing) do
       if NEEDED[id] then hints.raise("privileges missing", values) end

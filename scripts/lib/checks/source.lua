@@ -18,13 +18,14 @@ local function check_match(found)
   if reason then return reason, fix end
   if found.way.source then return ("%s is the volume %s of it"):format(found.disk.path, found.way.source.name) end
   local extents <const> = found.disk.datastore.extents
-  if #extents == 0 then return "no device is known below the datastore" end
+  if #extents == 0 then return nil, "no device is known below the datastore" end
   if found.array:offers "find_lun" then return words.list(extents) .. " is a volume of it" end
   local ours <const> = found.lun and found.lun.naa
   for _, naa in ipairs(ours and extents or {}) do
     if maker(naa) ~= maker(ours) then return ("%s and %s are of different makers"):format(naa, ours), fix end
   end
-  return ours and "devices of one maker" or "not known: the array cannot look devices up"
+  if not ours then return nil, "the array cannot look devices up" end
+  return "devices of one maker"
 end
 
 -- The host would refuse to open a disk in use; an array would not know.
@@ -57,13 +58,13 @@ local function check_file(found)
   local request <const> = found.job.request
   found.facts = found.wrapper:preflight(request.vmdk.on_host) or {}
   evidence.check_source(found.facts, request.vmdk.on_host, found.disk.capacity_bytes)
-  if found.facts.sourceExists == nil then return "not known: this wrapper cannot tell" end
+  if found.facts.sourceExists == nil then return nil, "this wrapper cannot tell" end
   return ("%s sees %s"):format(found.host.name, words.size(found.disk.capacity_bytes))
 end
 
 local function check_readers(found)
   local path <const> = found.job.request.vmdk.on_host
-  if not found.wrapper:offers "taskList" then return "not known: this wrapper lists no clones" end
+  if not found.wrapper:offers "taskList" then return nil, "this wrapper lists no clones" end
   for _, clone in ipairs(found.wrapper:tasks()) do
     if clone.state == "running" and clone.source == path then
       hints.raise("disk being copied", { task = clone.taskId, host = found.host.name, path = path })
