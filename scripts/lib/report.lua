@@ -150,7 +150,8 @@ end
 
 function Lines:progress(step, p)
   local now <const> = timer.now()
-  if now - self.said_s < LINE_EVERY_S and p.percent - self.said_percent < LINE_EVERY_PERCENT then return end
+  local is_much <const> = p.percent - self.said_percent >= LINE_EVERY_PERCENT or p.percent == 100
+  if now - self.said_s < LINE_EVERY_S and not is_much then return end
   self.said_s, self.said_percent = now, p.percent
   local eta <const> = p.eta_s and (" eta_s=%.0f"):format(p.eta_s) or ""
   say("%s: %s percent=%d bytes=%.0f rate=%.0f%s", step.title, progress_text(p), p.percent, p.bytes, p.rate, eta)
