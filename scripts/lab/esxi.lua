@@ -294,7 +294,7 @@ function M.uuid(device)
   local model <const> = (device.lun.model .. "      ")
     :sub(1, 6)
     :gsub(".", function(c) return ("%02x"):format(c:byte()) end)
-  return ("0200%02x0000%s%s"):format(device.number & 0xff, device.lun.naa:gsub("^naa%.", ""), model)
+  return ("0200%02x0000%s%s"):format(device.number & 0xff, device.lun.naa:gsub("^%a+%.", ""), model)
 end
 
 --- The id of an adapter as esxcli prints it.

@@ -24,6 +24,7 @@ local DEFAULT <const> = {
     svms = { { name = "svm0" }, { name = "svm1" } },
     shadow_svm = "svm1",
   },
+  powerflex = { username = "admin", password = "s&cret 2" }, -- hosts need an adapter of kind sdc
   kube = { namespace = "move" },
   datacenters = {
     {

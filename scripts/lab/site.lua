@@ -43,6 +43,7 @@ local MIB <const> = 1048576
 local BUSYBOX <const> = { "/bin/busybox", "/usr/bin/busybox" }
 local TOKEN <const>, POPULATOR_TOKEN <const> = "lab-token", "populator-token"
 local EXT <const> = "/usr/lib/vmware/esxcli/ext/esxcli-vmkfstools.xml"
+local SAN <const> = { iscsi = true, fc = true }
 
 -- Certificates.
 
@@ -58,6 +59,7 @@ end
 --- What the site asks of an array: lab/<product>.lua, each with the wire of its vendor.
 ---@class lab.Array
 ---@field port integer
+---@field fabrics? table<string, true> kinds of hosts' adapters that it speaks with; nil: iSCSI and FC
 ---@field provision fun(self, given: { name: string, pv: string?, size_bytes: integer, file: string }): lab.Volume
 ---@field show fun(self, name: string, initiators: string[], ids: string[]) volumes to ESXi hosts, as an administrator did long ago
 ---@field about fun(self): table what site.json says of it beside address and account: `env`, the vendor's own settings as variables
@@ -202,10 +204,10 @@ end
 
 --- Show a datastore's LUN to its hosts, as an administrator did long ago.
 local function map_datastores(site, name, hosts, volumes)
-  local initiators <const> = {}
+  local initiators <const>, fabrics <const> = {}, site.array.fabrics or SAN
   for _, host in ipairs(hosts) do
     for _, hba in ipairs(host.hbas) do
-      initiators[#initiators + 1] = hba.iqn or hba.wwpn
+      if fabrics[hba.kind] then initiators[#initiators + 1] = hba.iqn or hba.wwpn or hba.guid end
     end
   end
   site.array:show(name, initiators, volumes)

@@ -1,0 +1,91 @@
+--- Whole runs on each array that the lab has beside ONTAP, on which all other specs run: copied, killed and run again, logged out of
+--- while the copy runs. A row is an array, with what it needs of the site.
+local labs <const> = require "support.lab"
+
+local SCINI <const> =
+  { device = "vmhba67", kind = "sdc", driver = "scini", model = "scini", guid = "9E56672F-2F4B-4A42-BFF4-88B6846FBFDA" }
+
+---@type { about: string, product: string, settings: table, hbas: lab.Hba[], login: string }[] login: the path of its request
+local ARRAYS <const> = {
+  { about = "PowerFlex 3.6", product = "powerflex", settings = {}, hbas = { SCINI }, login = "/api/login" },
+  {
+    about = "PowerFlex 4.5",
+    product = "powerflex",
+    settings = { version = "4.5.0", no_gateway_login = true },
+    hbas = { SCINI },
+    login = "/rest/auth/login",
+  },
+}
+
+local WITHIN_S <const> = 20
+
+for _, array in ipairs(ARRAYS) do
+  describe("populate on " .. array.about, function()
+    local lab, claim, before
+
+    setup(function()
+      local scenario <const> = labs.small()
+      local hbas <const> = scenario.datacenters[1].hosts[1].hbas
+      table.move(array.hbas, 1, #array.hbas, #hbas + 1, hbas)
+      scenario.array, scenario[array.product] = array.product, array.settings
+      lab = labs.start(scenario, labs.QUICK_BIN)
+      claim = lab:claim "vm-57-disk-1"
+      before = lab:snapshot()
+    end)
+
+    teardown(function() lab:stop() end)
+
+    local function assert_copied(ended)
+      assert.equal(0, ended.code, ended.err .. ended.out)
+      assert.matches("equal on both ends", ended.out)
+      assert.equal(labs.sha256(lab:source_of(claim)), labs.sha256(claim.lun_path))
+      assert.same(before, lab:snapshot())
+      lab:assert_no_secret(ended.out .. ended.err)
+    end
+
+    local function count(mark, suits)
+      local n = 0
+      for _, request in ipairs(lab:requests_since(mark)) do
+        if suits(request) then n = n + 1 end
+      end
+      return n
+    end
+
+    local function is_start(request) return request.target == "vmkfstools.clone" and request.service == "vcenter" end
+    local function is_login(request) return request.service == array.product and request.path == array.login end
+
+    -- A run whose copy stands still at its half.
+    local function start_halfway()
+      lab:host("vmkfstools", { hang_at = 50 })
+      local run <const> = lab:start_populate()
+      labs.wait_until(WITHIN_S, "a writer", function() return #lab:state().hosts[1].writers > 0 end)
+      return run
+    end
+
+    it("copies, and leaves nothing", function()
+      local ended <const> = lab:populate { words = { "--require-offload" } }
+      assert_copied(ended)
+      assert.matches(", offloaded", ended.out)
+    end)
+
+    it("is killed, and run again adopts the copy", function()
+      local mark <const> = lab:mark()
+      local run <const> = start_halfway()
+      run:kill "KILL"
+      run:wait()
+      lab.control:post "/sessions/expire" -- the dead run's, of vCenter
+      lab:host("vmkfstools", {})
+      assert_copied(lab:populate())
+      assert.equal(1, count(mark, is_start))
+    end)
+
+    it("logs in once more when the array has forgotten the session during the copy", function()
+      local mark <const> = lab:mark()
+      local run <const> = start_halfway()
+      lab.control:post "/array/expire"
+      lab:host("vmkfstools", {})
+      assert_copied(run:wait())
+      assert.equal(2, count(mark, is_login))
+    end)
+  end)
+end
