@@ -1,6 +1,7 @@
 --- Dell PowerFlex (VxFlex OS, ScaleIO) over the REST API of its gateway, for block volumes of its CSI driver. ESXi hosts see them
 --- through the kernel module scini: each is an SDC, which the array knows by its GUID.
 local codec <const> = require "lunalift.codec"
+local device <const> = require "lib.device"
 local fail <const> = require "lib.fail"
 local list <const> = require "lib.list"
 local log <const> = require "lunalift.log"
@@ -259,6 +260,11 @@ local function place_of(self, pv)
   )
 end
 
+local function lun_from(self, record)
+  local name <const>, size <const> = record.name or record.id, record.sizeInKb * 1024
+  return { id = record.id, name = name, naa = "eui." .. self.id .. record.id, size_bytes = size }
+end
+
 ---@param pv { name: string, handle: string, driver: string, attributes: table<string, string> }
 ---@return lib.Lun lun
 function System:lun_of(pv)
@@ -272,7 +278,17 @@ function System:lun_of(pv)
   if pv.attributes.Name and pv.attributes.Name ~= record.name then
     log.info("the volume was renamed", { volume = id, name = record.name, attribute = pv.attributes.Name })
   end
-  return { id = id, name = record.name or id, naa = "eui." .. self.id .. id, size_bytes = record.sizeInKb * 1024 }
+  return lun_from(self, record)
+end
+
+--- By device name; nil for other systems' and other vendors' devices.
+---@param by { naa: string }
+---@return lib.Lun? lun
+function System:find_lun(by)
+  local hex <const> = device.identifier(by.naa or fail.raise("unsupported", "PowerFlex finds volumes by device only"))
+  if #hex ~= 2 * #self.id or hex:sub(1, #self.id) ~= self.id then return nil end
+  local record <const> = volume(self, hex:sub(#self.id + 1))
+  return record and lun_from(self, record)
 end
 
 -- Hosts: SDCs ----------------------------------------------------------------------------------------------------------------------

@@ -320,6 +320,21 @@ describe("powerflex", function()
       end)
     end
 
+    it("is found by its device, which another array's is not", function()
+      wire:expect("GET", VOLUME):reply(volume())
+      assert.same(LUN, array:find_lun { naa = P.NAA:upper():gsub("EUI", "eui") })
+      wire:expect("GET", VOLUME):refuse(500, refusal(79))
+      assert.is_nil(array:find_lun { naa = P.NAA })
+      for _, naa in ipairs {
+        "naa.600a0980383139544924583130314c41",
+        "eui.aaaa000000000000" .. P.VOLUME,
+        "eui." .. P.SYSTEM,
+      } do
+        assert.is_nil(array:find_lun { naa = naa })
+      end
+      assert.equal("unsupported", raised(array.find_lun, array, { vvol = "rfc4122.x" }).kind)
+    end)
+
     it("is not what the answer does not show", function()
       for _, body in ipairs { "text", { id = "other", sizeInKb = 1 }, { id = P.VOLUME } } do
         wire:expect("GET", VOLUME):reply(body)
