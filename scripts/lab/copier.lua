@@ -1,56 +1,27 @@
---- The door of an array that copies volumes by itself, as no vendor's: for what the core does with such copies. Real bytes, paced by the
---- clock; they move when somebody asks, so that a copy that was stopped writes nothing more.
-local fs <const> = require "lunalift.fs"
+--- The door of an array that copies volumes by itself, as no vendor's: for what the core does with such copies.
+local array_copy <const> = require "lab.array_copy"
 local json <const> = require "lunalift.json"
 local server <const> = require "lunalift.server"
-local timer <const> = require "lunalift.timer"
 
 ---@class lab.copier
 local M <const> = {}
 
-local CHUNK <const> = 1048576
-
 ---@class lab.Copier
----@field settings { rate: integer?, hang_at: integer?, fail_at: integer? } bytes a second, percents
+---@field settings lab.CopyPace of the copies of all arrays
 ---@field volumes table<string, { id: string, name: string, path: string, size_bytes: integer, naa: string? }> by NAA or vVol id
 ---@field copies table<string, table>
 local Copier <const> = {}
 Copier.__index = Copier
 
-local function due(self, copy)
-  local size <const>, settings <const> = copy.source.size_bytes, self.settings
-  local bytes = size
-  if (settings.rate or 0) > 0 then bytes = math.min(size, math.floor(settings.rate * (timer.now() - copy.began_s))) end
-  local limit <const> = math.min(settings.hang_at or 100, settings.fail_at or 100)
-  return math.min(bytes, size * limit // 100)
-end
-
-local function advance(self, copy)
-  if copy.state ~= "running" then return end
-  local till <const>, size <const> = due(self, copy), copy.source.size_bytes
-  while copy.done < till do
-    local length <const> = math.min(CHUNK, till - copy.done)
-    assert(fs.pwrite(copy.target.path, copy.done, assert(fs.pread(copy.source.path, copy.done, length))))
-    copy.done = copy.done + length
-  end
-  if copy.done == size then
-    copy.state = "done"
-  elseif self.settings.fail_at and copy.done == size * self.settings.fail_at // 100 then
-    copy.state = "failed"
-  end
-end
-
-local function shown(copy)
-  return { id = copy.id, state = copy.state, percent = copy.done * 100 // copy.source.size_bytes }
-end
+local function shown(copy) return { id = copy.id, state = copy.state, percent = array_copy.percent(copy) } end
 
 local function start(self, body)
   local known <const> = self.copies[body.id]
   if known then return 200, shown(known) end
   local source <const>, target <const> = self.volumes[body.source], self.volumes[body.target]
   if not source or not target then return 404, { error = "no such volume" } end
-  local copy <const> =
-    { id = body.id, source = source, target = target, done = 0, state = "running", began_s = timer.now() }
+  local copy <const> = array_copy.start(source, target)
+  copy.id = body.id
   self.copies[body.id] = copy
   self.starts = self.starts + 1
   return 201, shown(copy)
@@ -66,7 +37,7 @@ local ROUTES <const> = {
   ["GET copies"] = function(self, id)
     local copy <const> = self.copies[id]
     if not copy then return 404, { error = "no such copy" } end
-    advance(self, copy)
+    array_copy.advance(copy, self.settings)
     return 200, shown(copy)
   end,
   ["DELETE copies"] = function(self, id)

@@ -97,6 +97,7 @@ function M.new(options)
       host.options[key] = value
     end
   end
+  host.fabric:plug(host.hbas)
   host.fabric:watch(function(naa) host:refresh(naa) end)
   for _, lun in ipairs(host.fabric:list()) do
     host:refresh(lun.naa)

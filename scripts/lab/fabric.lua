@@ -24,11 +24,12 @@ local M <const> = {}
 
 ---@class lab.Fabric
 ---@field luns table<string, lab.Lun>
+---@field hbas lab.Hba[] adapters of all hosts
 local Fabric <const> = {}
 Fabric.__index = Fabric
 
 ---@return lab.Fabric
-function M.new() return setmetatable({ luns = {}, maps = {}, watchers = {} }, Fabric) end
+function M.new() return setmetatable({ luns = {}, maps = {}, watchers = {}, hbas = {} }, Fabric) end
 
 --- One spelling for one initiator: IQNs in lower case, FC as the 16 hex digits of its WWPN, given as such,
 --- as "fc.<wwnn>:<wwpn>", "0x…" or "20:00:…".
@@ -41,6 +42,10 @@ function M.initiator(id)
   if wwpn then return wwpn end
   return (text:gsub("^fc%.", ""):gsub("^0x", ""):gsub("[:%-]", ""))
 end
+
+--- Connect a host's adapters, so that arrays see their logins.
+---@param hbas lab.Hba[]
+function Fabric:plug(hbas) table.move(hbas, 1, #hbas, #self.hbas + 1, self.hbas) end
 
 --- Called after each change, with the NAA of the LUN that changed.
 ---@param fn fun(naa: string)

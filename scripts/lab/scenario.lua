@@ -25,6 +25,21 @@ local DEFAULT <const> = {
     shadow_svm = "svm1",
   },
   powerflex = { username = "admin", password = "s&cret 2" }, -- hosts need an adapter of kind sdc
+  vantara = {
+    username = "maintenance",
+    password = "s&cret 2",
+    storage_id = "934000612345",
+    model = "VSP E790",
+    ports = {
+      { id = "CL1-A", kind = "fc" },
+      { id = "CL2-A", kind = "fc" },
+      { id = "CL1-C", kind = "iscsi" },
+      { id = "CL2-C", kind = "iscsi" },
+    },
+    alive_s = 300,
+    job_s = 0.02,
+    data_reduction = "disabled",
+  },
   kube = { namespace = "move" },
   datacenters = {
     {

@@ -36,6 +36,7 @@ local M <const> = {}
 ---@field vms lab.Vm[]
 ---@field datastores lab.Datastore[]
 ---@field pvcs table[] as in site.json
+---@field rdms string[] volumes of a datacenter's disks that hosts see as they are
 local Site <const> = {}
 Site.__index = Site
 
@@ -202,8 +203,8 @@ local function make_host(site, given)
   return host
 end
 
---- Show a datastore's LUN to its hosts, as an administrator did long ago.
-local function map_datastores(site, name, hosts, volumes)
+--- Show volumes to all hosts, as an administrator did long ago.
+local function show_to_hosts(site, name, hosts, volumes)
   local initiators <const>, fabrics <const> = {}, site.array.fabrics or SAN
   for _, host in ipairs(hosts) do
     for _, hba in ipairs(host.hbas) do
@@ -245,7 +246,9 @@ local function make_raw(site, datastore, given, options)
   local file <const> = ("%s/luns/raw_%d"):format(site.dir, options.seed)
   local raw <const> = { path = file }
   if given.rdm then
-    raw.naa = add_volume(site, "raw_" .. options.seed, given.size_mib * MIB, { seed = options.seed }).naa
+    local volume <const> = add_volume(site, "raw_" .. options.seed, given.size_mib * MIB, { seed = options.seed })
+    raw.naa = volume.naa
+    table.insert(site.rdms, volume.id)
   else
     disks.fill(file, given.size_mib * MIB, options.seed)
     raw.vvol = "rfc4122." .. disks.uuid(given.file)
@@ -310,7 +313,7 @@ local function add_datacenter(site, given)
   for _, datastore in ipairs(datastores) do
     luns[#luns + 1] = datastore.lun
   end
-  map_datastores(site, "esx_production_" .. given.moref:match "%d+$", hosts, luns)
+  show_to_hosts(site, "esx_production_" .. given.moref:match "%d+$", hosts, luns)
   for _, host in ipairs(hosts) do
     host:rescan "all"
     for _, datastore in ipairs(datastores) do
@@ -321,6 +324,14 @@ local function add_datacenter(site, given)
 
   local above <const> = given.folder and tree:folder(given.folder.moref, tree.root, given.folder.name, { "Datacenter" })
     or tree.root
+  if site.rdms[1] then
+    show_to_hosts(site, "esx_rdm_" .. given.moref:match "%d+$", hosts, site.rdms)
+    for _, host in ipairs(hosts) do
+      host:rescan "all"
+    end
+    site.rdms = {}
+  end
+
   local _datacenter <const>, folders <const> = inventory.add_datacenter(tree, above, given.moref, given.name)
   local function compute(moref, name, list)
     local parent <const> = inventory.add_compute(tree, folders.host, moref, name, list, given.cluster ~= nil)
@@ -504,6 +515,7 @@ function M.start(options)
     vms = {},
     datastores = {},
     pvcs = {},
+    rdms = {},
   }, Site)
   fs.remove(site.dir .. "/site.json")
   files.mkdirs(site.dir .. "/luns")

@@ -1,11 +1,23 @@
 --- Whole runs on each array that the lab has beside ONTAP, on which all other specs run: copied, killed and run again, logged out of
 --- while the copy runs. A row is an array, with what it needs of the site.
+local fs <const> = require "lunalift.fs"
 local labs <const> = require "support.lab"
 
 local SCINI <const> =
   { device = "vmhba67", kind = "sdc", driver = "scini", model = "scini", guid = "9E56672F-2F4B-4A42-BFF4-88B6846FBFDA" }
 
----@type { about: string, product: string, settings: table, hbas: lab.Hba[], login: string }[] login: the path of its request
+local FC <const> = {
+  device = "vmhba2",
+  kind = "fc",
+  driver = "qlnativefc",
+  model = "QLE2772",
+  wwnn = "20000025b5000a01",
+  wwpn = "a1000025b5000a02",
+}
+local VSP_LOGIN <const> = "/ConfigurationManager/v1/objects/storages/934000612345/sessions"
+
+---@type { about: string, product: string, settings: table, hbas: lab.Hba[], login: string, copies: boolean? }[] login: the path of its
+--- request; copies: disks that are volumes themselves, without a host
 local ARRAYS <const> = {
   { about = "PowerFlex 3.6", product = "powerflex", settings = {}, hbas = { SCINI }, login = "/api/login" },
   {
@@ -14,6 +26,15 @@ local ARRAYS <const> = {
     settings = { version = "4.5.0", no_gateway_login = true },
     hbas = { SCINI },
     login = "/rest/auth/login",
+  },
+  { about = "a Hitachi VSP over iSCSI", product = "vantara", settings = {}, hbas = {}, login = VSP_LOGIN },
+  {
+    about = "a Hitachi VSP over FC",
+    product = "vantara",
+    settings = { data_reduction = "compression" },
+    hbas = { FC },
+    login = VSP_LOGIN,
+    copies = true,
   },
 }
 
@@ -28,6 +49,7 @@ for _, array in ipairs(ARRAYS) do
       local hbas <const> = scenario.datacenters[1].hosts[1].hbas
       table.move(array.hbas, 1, #array.hbas, #hbas + 1, hbas)
       scenario.array, scenario[array.product] = array.product, array.settings
+      scenario.datacenters[1].vms[2].disks[1].rdm = array.copies
       lab = labs.start(scenario, labs.QUICK_BIN)
       claim = lab:claim "vm-57-disk-1"
       before = lab:snapshot()
@@ -35,10 +57,11 @@ for _, array in ipairs(ARRAYS) do
 
     teardown(function() lab:stop() end)
 
-    local function assert_copied(ended)
+    local function assert_copied(ended, other)
+      local filled <const> = other or claim
       assert.equal(0, ended.code, ended.err .. ended.out)
-      assert.matches("equal on both ends", ended.out)
-      assert.equal(labs.sha256(lab:source_of(claim)), labs.sha256(claim.lun_path))
+      assert.matches(other and "says done" or "equal on both ends", ended.out)
+      assert.equal(labs.sha256(lab:source_of(filled)), labs.sha256(filled.lun_path))
       assert.same(before, lab:snapshot())
       lab:assert_no_secret(ended.out .. ended.err)
     end
@@ -62,6 +85,12 @@ for _, array in ipairs(ARRAYS) do
       return run
     end
 
+    -- The logins of a dead run.
+    local function expire_all()
+      lab.control:post "/sessions/expire"
+      lab.control:post "/array/expire"
+    end
+
     it("copies, and leaves nothing", function()
       local ended <const> = lab:populate { words = { "--require-offload" } }
       assert_copied(ended)
@@ -73,7 +102,7 @@ for _, array in ipairs(ARRAYS) do
       local run <const> = start_halfway()
       run:kill "KILL"
       run:wait()
-      lab.control:post "/sessions/expire" -- the dead run's, of vCenter
+      expire_all()
       lab:host("vmkfstools", {})
       assert_copied(lab:populate())
       assert.equal(1, count(mark, is_start))
@@ -86,6 +115,52 @@ for _, array in ipairs(ARRAYS) do
       lab:host("vmkfstools", {})
       assert_copied(run:wait())
       assert.equal(2, count(mark, is_login))
+    end)
+
+    if not array.copies then return end
+
+    describe("copies a raw device itself,", function()
+      local raw
+
+      local function pace(settings) assert(lab.control:post("/copier", { json = settings })) end
+
+      before_each(function()
+        raw = lab:claim "vm-58-disk-1"
+        assert(fs.fill(raw.lun_path, { size = raw.size_bytes, seed = 9 }))
+      end)
+
+      after_each(function() pace {} end)
+
+      it("and leaves nothing", function()
+        pace { rate = 8 << 20 }
+        local ended <const> = lab:populate { claim = raw.name }
+        assert.matches("by itself, from its volume", ended.out, 1, true)
+        assert_copied(ended, raw)
+      end)
+
+      it("tells why when that fails, and leaves nothing of it", function()
+        pace { fail_at = 50 }
+        local ended <const> = lab:populate { claim = raw.name }
+        assert.equal(1, ended.code, ended.err .. ended.out)
+        assert.matches("the copy inside .* failed: ", ended.err)
+        assert.same(before, lab:snapshot())
+      end)
+
+      it("is killed, and run again adopts the copy", function()
+        pace { hang_at = 50 }
+        local mark <const> = lab:mark()
+        local run <const> = lab:start_populate { claim = raw.name }
+        labs.wait_until(WITHIN_S, "progress", function()
+          return count(mark, function(request) return request.path:find "/snapshots$" and request.acted end) > 2
+        end)
+        run:kill "KILL"
+        run:wait()
+        expire_all()
+        pace {}
+        local ended <const> = lab:populate { claim = raw.name }
+        assert.matches("clone .* goes on", ended.out)
+        assert_copied(ended, raw)
+      end)
     end)
   end)
 end
