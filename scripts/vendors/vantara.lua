@@ -370,35 +370,46 @@ local function iscsi_targets(self, port_id, name)
   return ids
 end
 
--- All logins to the array, each with the host groups that it leads to.
+-- All logins to the array.
 local function logins_of(self, initiators)
   local logins <const> = {}
   for _, port in ipairs(self:list("/ports", { detailInfoType = "logins" })) do
     for _, login in ipairs(port.logins or {}) do
       local name <const> = login.loginWwn or login.loginIscsiName or ""
-      local is_ours <const>, groups = #initiator.missing({ name }, initiators) == 0, { login.hostGroupId }
-      if is_ours and login.loginIscsiName and not groups[1] then groups = iscsi_targets(self, port.portId, name) end
-      logins[#logins + 1] = { name = name, port = port.portId, is_ours = is_ours, groups = groups }
+      local is_ours <const> = #initiator.missing({ name }, initiators) == 0
+      local kind <const> = login.loginWwn and "fc" or "iscsi"
+      logins[#logins + 1] =
+        { kind = kind, name = name, port = port.portId, group = login.hostGroupId, is_ours = is_ours }
     end
   end
   return logins
 end
 
---- Never ours, but administrators': those that the user names, else those that the initiators are logged in through.
----@return lib.ArrayHost[]
-function Vsp:hosts_of(initiators)
-  if #self.groups > 0 then return self.groups end
+-- Those that the logins of one fabric lead to, each once.
+local function groups_of(self, logins, kind)
   local hosts <const>, is_others <const> = {}, {}
-  local logins <const> = logins_of(self, initiators)
   for _, login in ipairs(logins) do
-    is_others[not login.is_ours and login.groups[1] or false] = true
+    is_others[not login.is_ours and login.group or false] = true
   end
   for _, login in ipairs(logins) do
-    for _, id in ipairs(login.is_ours and login.groups or {}) do
+    local is_meant <const> = login.is_ours and login.kind == kind
+    local ids = is_meant and { login.group } or {}
+    if is_meant and kind == "iscsi" and not login.group then ids = iscsi_targets(self, login.port, login.name) end
+    for _, id in ipairs(ids) do
       if not list.find(hosts, "id", id) then hosts[#hosts + 1] = { id = id, name = id, shared = is_others[id] } end
     end
   end
   return hosts
+end
+
+--- Never ours, but administrators': those that the user names, else those that the initiators are logged in through; by FC if there is
+--- one, since ESXi bears no volume that it sees by two protocols.
+---@return lib.ArrayHost[]
+function Vsp:hosts_of(initiators)
+  if #self.groups > 0 then return self.groups end
+  local logins <const> = logins_of(self, initiators)
+  local hosts <const> = groups_of(self, logins, "fc")
+  return #hosts > 0 and hosts or groups_of(self, logins, "iscsi")
 end
 
 ---@return string

@@ -363,6 +363,18 @@ describe("vantara", function()
       )
     end)
 
+    it("are of one fabric: FC before iSCSI", function()
+      local array <const> = site:open()
+      local both <const> = { ADAPTERS[1], { kind = "iscsi", id = "iqn.1998-01.com.vmware:esx1", adapter = "vmhba64" } }
+      local iscsi <const> = { { loginIscsiName = "iqn.1998-01.com.vmware:esx1", hostGroupId = "CL1-C,1" } }
+      local fc <const> = { loginWwn = "21000024ff123456" }
+      for _, group in ipairs { "CL1-A,1", false } do
+        fc.hostGroupId = group or nil
+        get_logins({ portId = "CL1-C", logins = iscsi }, { portId = "CL1-A", logins = { fc } })
+        assert.equal(group or "CL1-C,1", array:hosts_of(both)[1].id)
+      end
+    end)
+
     it("are reached through all ports, or those of the groups that were named", function()
       local ports <const> = {
         { portId = "CL1-A", portType = "FIBRE", wwn = "50060e80124e3b00" },
