@@ -60,3 +60,13 @@ start_lab() { # scenario
   site=$scratch/site/site.json
   start "$site" "$lunalift" lab --dir "$scratch/site" --scenario "$scratch/scenario.json"
 }
+
+# The program of a neighbouring folder, for a spec: LUNALIFT_<NAME>.
+need() { # name
+  program=$(peers build "$1" "$root/tests/interop/$1") || missing "$1 could not be built"
+  export "LUNALIFT_$(echo "$1" | tr '[:lower:]' '[:upper:]')=$program"
+}
+
+run_spec() {
+  LUNALIFT_BIN=$lunalift "$(dirname "$lunalift")/tests/lunalift-test" --output=TAP "$here/${here##*/}_spec.lua"
+}

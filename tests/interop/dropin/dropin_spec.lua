@@ -116,10 +116,10 @@ describe("in forklift's pod, with another's vCenter and a real Kubernetes,", fun
     return ended
   end
 
-  it(
-    "a disk is copied, its metrics are read, and its volume becomes the claim's",
-    function() follow_and_hand_over(start_pod()) end
-  )
+  it("a disk is copied, its metrics are read, and its volume becomes the claim's", function()
+    local ended <const> = follow_and_hand_over(start_pod())
+    assert.matches("VMware vCenter Server 6.5.0", ended.out, 1, true) -- that of vcsim
+  end)
 
   it("what a lost pod began is finished by the next", function()
     lab:vmkfstools(HOST, SLOW)
