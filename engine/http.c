@@ -142,24 +142,19 @@ int64_t lift_http_retry_after(const struct lift_http_reply *reply)
 
 /* ---- failures ---- */
 
-/* Asking again will not make it trusted: the user decides. */
+/* Asking again will not make it trusted: the user decides, and is told how where flags are known.
+ */
 static void say_untrusted(const struct lift_http *http, struct lift_error *err)
 {
     const struct lift_tls_why *why = &http->why;
     if (why->reason[0]) {
         lift_fail(err, LIFT_CONFIG, "%s: certificate not trusted: %s of %s (SHA-256 %s)",
                   http->url.origin, why->reason, why->subject, why->sha256);
-        lift_hint(err,
-                  "give its CA's certificate with --ca-file or SSL_CERT_FILE, or, once compared "
-                  "with what the server itself shows, its SHA-256 with --vsphere-thumbprint "
-                  "or --storage-thumbprint");
         return;
     }
     lift_fail(err, LIFT_CONFIG, "%s: the certificate does not name this host: %s%s%s%s",
               http->url.origin, why->subject[0] ? why->subject : http->curl_text,
               why->sha256[0] ? " (SHA-256 " : "", why->sha256, why->sha256[0] ? ")" : "");
-    lift_hint(err, "connect by a name that the certificate carries, or give its SHA-256 with "
-                   "--vsphere-thumbprint or --storage-thumbprint");
 }
 
 static void say_timeout(const struct lift_http *http, bool sent, struct lift_error *err)

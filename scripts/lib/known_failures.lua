@@ -22,7 +22,8 @@ return {
     message = "{peer}: certificate not trusted: {reason} of {subject} (SHA-256 {fingerprint})",
     why = "Nobody that is trusted here vouches for the peer, as with a certificate that it signed itself.",
     fix = "give its CA's certificate with --ca-file, SSL_CERT_FILE or ca.crt of the Secret, or, once compared with what the peer "
-      .. "itself shows, its SHA-256 with --vsphere-thumbprint or --storage-thumbprint",
+      .. "itself shows, its SHA-256 with --vsphere-thumbprint or --storage-thumbprint (LUNALIFT_VSPHERE_THUMBPRINT, "
+      .. "LUNALIFT_STORAGE_THUMBPRINT)",
   },
   {
     name = "certificate of another name",

@@ -262,6 +262,8 @@ describe("populate refuses", function()
         "SSL_CERT_FILE",
         "--vsphere-thumbprint",
         "--storage-thumbprint",
+        "LUNALIFT_VSPHERE_THUMBPRINT",
+        "LUNALIFT_STORAGE_THUMBPRINT",
       }, { env = env })
       assert.is_true(ended.seconds < 5)
     end

@@ -51,7 +51,7 @@ static void site_free(struct site *site)
     free(site);
 }
 
-static void a_stranger_is_named_and_the_way_to_trust_it(void **state)
+static void a_stranger_is_named(void **state)
 {
     struct client *c = *state;
     struct site *site = site_new(c, "IP:127.0.0.1");
@@ -64,8 +64,6 @@ static void a_stranger_is_named_and_the_way_to_trust_it(void **state)
     assert_int_equal(out.err.code, LIFT_CONFIG);
     assert_false(out.err.unanswered);
     assert_string_equal(out.err.text, text);
-    assert_non_null(strstr(out.err.hint, "--vsphere-thumbprint"));
-    assert_non_null(strstr(out.err.hint, "--ca-file"));
     out_free(&out);
     site_free(site);
 }
@@ -219,7 +217,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_name_is_asked_for_once),
         TEST(a_name_without_address_is_unreachable),
-        TEST(a_stranger_is_named_and_the_way_to_trust_it),
+        TEST(a_stranger_is_named),
         TEST(a_known_peer_is_trusted),
         TEST(a_certificate_for_another_name_is_refused_unless_pinned),
         TEST(a_wrong_pin_is_refused_whatever_the_ca_says),

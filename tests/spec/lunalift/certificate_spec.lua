@@ -35,7 +35,6 @@ describe("lunalift.certificate", function()
       "self%-signed certificate of CN=lone %(SHA%-256 " .. leaf.sha256:gsub("%p", "%%%0") .. "%)",
       why.message
     )
-    assert.matches("thumbprint", why.hint)
   end)
 
   it("hands its keys out as secrets", function()
