@@ -160,12 +160,19 @@ static void keep_memory_private(enum state_kind kind)
     (void)kind;
 }
 
+/* The lab may do what no flow may; its help is a part of it. */
+static bool is_for_lab(int argc, char **argv)
+{
+    int word = argc > 2 && strcmp(argv[1], "help") == 0 ? 2 : 1;
+    return word < argc && strcmp(argv[word], "lab") == 0;
+}
+
 int main(int argc, char **argv)
 {
     char path[PATH_MAX + 16];
     struct lift_error err = {0};
     struct runtime runtime = {0};
-    enum state_kind kind = argc > 1 && strcmp(argv[1], "lab") == 0 ? STATE_LAB : STATE_FLOW;
+    enum state_kind kind = is_for_lab(argc, argv) ? STATE_LAB : STATE_FLOW;
     signal(SIGPIPE, SIG_IGN);
     umask(077);
     keep_memory_private(kind);

@@ -8,7 +8,12 @@ local task <const> = require "lunalift.task"
 ---@class cli.lab
 local M <const> = {}
 
-local USAGE <const> = "usage: lunalift lab --dir DIR [--scenario FILE.json]"
+local USAGE <const> = [[
+usage: lunalift lab --dir DIR [--scenario FILE.json]
+
+Simulates a site on loopback until it is told to end: a vCenter, ESXi hosts, an array and a Kubernetes API on one shared state.
+DIR/site.json appears when it is ready; DIR/site.env has endpoints, credentials and the first claim, for the shell. Needs BusyBox.
+]]
 
 --- The options, or nil and what is wrong.
 ---@param args string[]
@@ -42,9 +47,13 @@ end
 ---@param args string[]
 ---@return integer exit_code
 function M.run(args)
+  if args[1] == "--help" then
+    console.out(USAGE)
+    return 0
+  end
   local options <const>, wrong <const> = M.parse(args)
   if not options then
-    console.err(wrong .. "\n" .. USAGE .. "\n")
+    console.err(wrong .. "\n" .. USAGE)
     return 2
   end
   local given <const>, why <const> = read_scenario(options.scenario)
