@@ -90,9 +90,10 @@ local function explain(why)
     local text <const> = text_of(said)
     why.code = said.errorCode
     why.message = ("PowerFlex says: %s (code %s)"):format(text, why.code)
-    if why.status == 500 then
+    if not (why.refused or why.unanswered) then
       local verdict <const> = verdict_of(why.code, text) or {}
-      why.verdict, why.kind, why.status = verdict.name, verdict.kind or why.kind, nil
+      why.verdict, why.kind = verdict.name, verdict.kind or why.kind
+      if why.status == 500 then why.status = nil end
     end
   elseif type_of_body:find "html" then
     why.message = ("%s %s, and a page for people"):format(why.message, REASONS[why.status] or "")

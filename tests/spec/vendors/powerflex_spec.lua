@@ -221,6 +221,21 @@ describe("powerflex", function()
       assert.is_true(array:unmap(LUN, HOST))
     end)
 
+    it("does so at every call", function()
+      local array <const> = site:open()
+      local function lost_at(method, path, answer, call)
+        wire:expect(method, path):refuse(401)
+        site:log_in()
+        wire:expect(method, path):reply(answer)
+        return call()
+      end
+      assert.same({ HOST }, lost_at("GET", SDCS, { sdc() }, function() return array:hosts_of { PORT } end))
+      wire:expect("POST", BY_NAME):reply(P.VOLUME)
+      lost_at("GET", VOLUME, volume(), function() return array:lun_of(pv { handle = "x" }) end)
+      site:log_in "3.6"
+      lost_at("GET", SYSTEMS, { { id = P.SYSTEM } }, function() return site.vendor.open(P.conf()) end)
+    end)
+
     it("gives up when that is lost, too, and does not log in a third time", function()
       local array <const> = site:open()
       wire:expect("GET", VOLUME):refuse(401)
@@ -292,6 +307,11 @@ describe("powerflex", function()
         )
       end)
     end
+
+    it("was deleted, also where that is a 404", function()
+      wire:expect("GET", VOLUME):refuse(404, refusal(0, "Could not find the volume"))
+      assert.matches("volume of pvc%-1", raised(array.lun_of, array, pv()).message)
+    end)
 
     local REFUSED <const> = {
       {
