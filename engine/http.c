@@ -365,9 +365,8 @@ static CURLcode on_tls(CURL *curl, void *ctx, void *payload)
 {
     struct lift_http *http = payload;
     (void)curl;
-    return lift_tls_trust(ctx, &http->lane->trust, &http->why, &http->error)
-               ? CURLE_OK
-               : CURLE_SSL_CERTPROBLEM;
+    return lift_http__trust(http->lane, ctx, &http->why, &http->error) ? CURLE_OK
+                                                                       : CURLE_SSL_CERTPROBLEM;
 }
 
 #define SET(option, value) (ok = curl_easy_setopt(curl, (option), (value)) == CURLE_OK && ok)

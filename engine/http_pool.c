@@ -9,7 +9,8 @@
 
 #define LANES_MAX 16        /* idle ones beyond are closed */
 #define CONNECTIONS_KEPT 64 /* a lane */
-#define SOON_MS 50          /* below this, a timer of libcurl's means that it is at work */
+#define AUTHORITIES_KEPT_MS (3600u * 1000)
+#define SOON_MS 50 /* below this, a timer of libcurl's means that it is at work */
 
 static struct lift_trust trust_copy(const struct lift_trust *trust)
 {
@@ -56,13 +57,30 @@ static bool same_trust(const struct lift_trust *a, const struct lift_trust *b)
            same_secret(a->client_key_pem, b->client_key_pem);
 }
 
-/* A trial, so that a mistake is told when a request starts and not at some later handshake. */
-static bool trust_check(const struct lift_trust *trust, struct lift_error *err)
+/* An authority may be replaced while a controller runs, so they are read again now and then. */
+static void forget_authorities(struct lift_http__lane *lane)
 {
+    X509_STORE_free(lane->authorities);
+    lane->authorities = NULL;
+    lane->read_ms = lift_loop_now_ms(lane->pool->loop);
+}
+
+bool lift_http__trust(struct lift_http__lane *lane, struct ssl_ctx_st *ctx,
+                      struct lift_tls_why *why, struct lift_error *err)
+{
+    if (lift_loop_now_ms(lane->pool->loop) - lane->read_ms >= AUTHORITIES_KEPT_MS)
+        forget_authorities(lane);
+    return lift_tls_trust(ctx, &lane->trust, &lane->authorities, why, err);
+}
+
+/* A trial, so that a mistake is told when a request starts and not at some later handshake. */
+static bool check_trust(struct lift_http__lane *lane, struct lift_error *err)
+{
+    const struct lift_trust *trust = &lane->trust;
     if (!trust->ca_pem && !trust->ca_file && !trust->thumbprint && !trust->client_cert_pem)
-        return true; /* the system's bundle takes a while to read */
+        return true; /* the system's bundle takes a while to read, and plain HTTP needs none */
     SSL_CTX *ctx = lift_demand(SSL_CTX_new(TLS_client_method()));
-    bool ok = lift_tls_trust(ctx, trust, NULL, err);
+    bool ok = lift_http__trust(lane, ctx, NULL, err);
     SSL_CTX_free(ctx);
     return ok;
 }
@@ -162,6 +180,7 @@ static struct lift_http__lane *lane_new(struct lift_http_pool *pool, const struc
     struct lift_http__lane *lane = lift_calloc(1, sizeof *lane);
     lane->pool = pool;
     lane->trust = trust_copy(trust);
+    lane->read_ms = lift_loop_now_ms(pool->loop);
     lane->timer = lift_demand(evtimer_new(lift_loop_base(pool->loop), on_timer, lane));
     lane->multi = lift_demand(curl_multi_init());
     lane->sessions = lift_demand(curl_share_init());
@@ -181,6 +200,7 @@ static void lane_free(struct lift_http__lane *lane)
     curl_multi_cleanup(lane->multi);
     set_busy(lane, false);
     curl_share_cleanup(lane->sessions);
+    X509_STORE_free(lane->authorities);
     event_free(lane->timer);
     trust_clear(&lane->trust);
     lift_free(lane);
@@ -207,9 +227,11 @@ struct lift_http__lane *lift_http__lane(struct lift_http_pool *pool, const struc
     for (struct lift_http__lane *lane = pool->lanes; lane; lane = lane->next)
         if (same_trust(&lane->trust, trust))
             return lane;
-    if (!trust_check(trust, err))
-        return NULL;
     struct lift_http__lane *lane = lane_new(pool, trust);
+    if (!check_trust(lane, err)) {
+        lane_free(lane);
+        return NULL;
+    }
     close_idle(pool);
     lane->next = pool->lanes;
     pool->lanes = lane;

@@ -20,7 +20,9 @@ struct lift_http_pool {
 struct lift_http__lane {
     struct lift_http__lane *next;
     struct lift_http_pool *pool;
-    struct lift_trust trust; /* a copy of its own */
+    struct lift_trust trust;           /* a copy of its own */
+    struct x509_store_st *authorities; /* of that trust, once read */
+    uint64_t read_ms;                  /* when they were */
     CURLM *multi;
     CURLSH *sessions;
     struct event *timer;
@@ -34,6 +36,9 @@ LIFT_NODISCARD struct lift_http__lane *lift_http__lane(struct lift_http_pool *po
                                                        struct lift_error *err);
 LIFT_NODISCARD bool lift_http__add(struct lift_http__lane *lane, CURL *curl);
 void lift_http__remove(struct lift_http__lane *lane, CURL *curl);
+/* Prepare a connection's SSL_CTX for the lane's trust. */
+LIFT_NODISCARD bool lift_http__trust(struct lift_http__lane *lane, struct ssl_ctx_st *ctx,
+                                     struct lift_tls_why *why, struct lift_error *err);
 
 /* In http.c: libcurl is through with the exchange.  Called outside of libcurl; completes later. */
 void lift_http__finished(struct lift_http *http, CURLcode result);

@@ -178,14 +178,10 @@ static bool add_authorities(X509_STORE *store, const char *pem, struct lift_erro
     return true;
 }
 
-static bool fill_store(SSL_CTX *ctx, const struct lift_trust *trust, struct lift_error *err)
+static bool fill_store(X509_STORE *store, const struct lift_trust *trust, struct lift_error *err)
 {
-    X509_STORE *store = X509_STORE_new();
-    if (!store)
-        return refuse(err, "no certificate store");
-    SSL_CTX_set_cert_store(ctx, store);
     bool is_own = trust->ca_pem || trust->ca_file;
-    if ((!is_own || trust->and_system) && !SSL_CTX_set_default_verify_paths(ctx))
+    if ((!is_own || trust->and_system) && !X509_STORE_set_default_paths(store))
         return refuse(err, "no trust of the system");
     if (!is_own)
         return true;
@@ -201,8 +197,23 @@ static bool fill_store(SSL_CTX *ctx, const struct lift_trust *trust, struct lift
     return true;
 }
 
+static bool set_store(SSL_CTX *ctx, const struct lift_trust *trust, X509_STORE **kept,
+                      struct lift_error *err)
+{
+    if (!*kept) {
+        X509_STORE *store = lift_demand(X509_STORE_new());
+        if (!fill_store(store, trust, err)) {
+            X509_STORE_free(store);
+            return false;
+        }
+        *kept = store;
+    }
+    SSL_CTX_set1_cert_store(ctx, *kept);
+    return true;
+}
+
 bool lift_tls_trust(struct ssl_ctx_st *ctx, const struct lift_trust *trust,
-                    struct lift_tls_why *why, struct lift_error *err)
+                    struct x509_store_st **store, struct lift_tls_why *why, struct lift_error *err)
 {
     SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
     /* A renegotiation would verify again, when `why` may be gone. */
@@ -226,7 +237,7 @@ bool lift_tls_trust(struct ssl_ctx_st *ctx, const struct lift_trust *trust,
     SSL_CTX_set_cert_verify_callback(ctx, verify, v);
     SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
     if (!trust->thumbprint)
-        return fill_store(ctx, trust, err);
+        return set_store(ctx, trust, store, err);
     if (pin_parse(trust->thumbprint, v))
         return true;
     lift_fail(err, LIFT_CONFIG, "\"%.100s\" is no thumbprint", trust->thumbprint);

@@ -23,6 +23,7 @@ struct lift_trust {
 };
 
 struct ssl_ctx_st;
+struct x509_store_st;
 
 /* What the verification of a peer's leaf saw: "self-signed certificate", "CN=x", "AA:BB:…".  The
  * reason stays empty when the certificate was accepted. */
@@ -36,10 +37,13 @@ struct lift_tls_why {
  * Prepare an SSL_CTX for `trust`: what to verify with, and the client certificate.  Whether the
  * certificate names the host is not asked here but by the caller (not for a thumbprint or
  * insecure).  why, which may be NULL, is written by each handshake and must outlive it.
+ * *store keeps the authorities, which take long to read, from one call to the next of the same
+ * trust: read into it when it is NULL, the caller's to X509_STORE_free().
  * LIFT_CONFIG for a PEM text, file or thumbprint that is none.
  */
 LIFT_NODISCARD bool lift_tls_trust(struct ssl_ctx_st *ctx, const struct lift_trust *trust,
-                                   struct lift_tls_why *why, struct lift_error *err);
+                                   struct x509_store_st **store, struct lift_tls_why *why,
+                                   struct lift_error *err);
 
 /* Show this certificate (chain) to peers, with its key.  LIFT_CONFIG when they do not fit. */
 LIFT_NODISCARD bool lift_tls_own(struct ssl_ctx_st *ctx, const char *cert_pem, const char *key_pem,

@@ -47,7 +47,9 @@ static bool handshake(const struct lift_trust *trust, const char *cert, const ch
     SSL_CTX *client_ctx = SSL_CTX_new(TLS_client_method());
     SSL_CTX *server_ctx = SSL_CTX_new(TLS_server_method());
     memset(why, 0, sizeof *why);
-    assert_true(lift_tls_trust(client_ctx, trust, why, &err));
+    X509_STORE *store = NULL;
+    assert_true(lift_tls_trust(client_ctx, trust, &store, why, &err));
+    X509_STORE_free(store);
     assert_true(lift_tls_own(server_ctx, cert, key, &err));
     SSL *client = SSL_new(client_ctx), *server = SSL_new(server_ctx);
     BIO *a, *b;
@@ -167,7 +169,9 @@ static void assert_refused(const struct lift_trust *trust)
 {
     struct lift_error err = {0};
     SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
-    assert_false(lift_tls_trust(ctx, trust, NULL, &err));
+    X509_STORE *store = NULL;
+    assert_false(lift_tls_trust(ctx, trust, &store, NULL, &err));
+    assert_null(store);
     assert_int_equal(err.code, LIFT_CONFIG);
     assert_true(err.text[0]);
     SSL_CTX_free(ctx);
