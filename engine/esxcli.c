@@ -14,15 +14,104 @@ struct lift_esxcli {
     bool effect;
     bool renewed; /* the executer, once */
     uint32_t timeout_ms;
+    struct search *search;          /* it waits for */
+    struct lift_esxcli *next;       /* that waits for the same */
     struct lift_vsphere_call *call; /* the step under way */
     lift_vsphere_fn *done;
     void *payload;
 };
 
+/* A host's executer is being asked for, once for all commands that need it meanwhile. */
+struct search {
+    struct search *next;
+    struct lift_vsphere *vs;
+    struct lift_moref host;
+    struct lift_vsphere_call *call; /* NULL once it has ended */
+    struct lift_esxcli *waiting;
+};
+
+/* ---- the executer ---- */
+
+static struct search *find_search(const struct lift_vsphere *vs, const struct lift_moref *host)
+{
+    struct search *search = vs->searches;
+    while (search && strcmp(search->host.id, host->id) != 0)
+        search = search->next;
+    return search;
+}
+
+static void unlink_search(struct search *search)
+{
+    struct search **at = &search->vs->searches;
+    while (*at != search)
+        at = &(*at)->next;
+    *at = search->next;
+}
+
+static void end_search(struct search *search)
+{
+    unlink_search(search);
+    lift_vsphere_call_free(search->call);
+    search->call = NULL;
+}
+
+static void on_executer(void *payload, struct lift_vsphere_end *end);
+
+static bool start_search(struct lift_esxcli *cmd, struct lift_error *err)
+{
+    struct lift_vsphere *vs = cmd->vs;
+    const struct lift_vsphere_request request = {.method = "RetrieveManagedMethodExecuter",
+                                                 .self = cmd->host};
+    struct search *search = lift_calloc(1, sizeof *search);
+    *search = (struct search){.next = vs->searches, .vs = vs, .host = cmd->host};
+    search->call = lift_vsphere_call(vs, &request, on_executer, search, err);
+    if (!search->call) {
+        lift_free(search);
+        return false;
+    }
+    vs->searches = search;
+    return true;
+}
+
+static bool wait_for_executer(struct lift_esxcli *cmd, struct lift_error *err)
+{
+    if (!find_search(cmd->vs, &cmd->host) && !start_search(cmd, err))
+        return false;
+    cmd->search = find_search(cmd->vs, &cmd->host);
+    struct lift_esxcli **at = &cmd->search->waiting;
+    while (*at)
+        at = &(*at)->next;
+    *at = cmd;
+    return true;
+}
+
+static void stop_waiting(struct lift_esxcli *cmd)
+{
+    struct lift_esxcli **at = &cmd->search->waiting;
+    while (*at != cmd)
+        at = &(*at)->next;
+    *at = cmd->next;
+    cmd->next = NULL;
+    cmd->search = NULL;
+}
+
+/* Nobody asks any more. */
+static void leave_search(struct lift_esxcli *cmd)
+{
+    struct search *search = cmd->search;
+    stop_waiting(cmd);
+    if (search->waiting || !search->call)
+        return;
+    end_search(search);
+    lift_free(search);
+}
+
 void lift_esxcli_free(struct lift_esxcli *cmd)
 {
     if (!cmd)
         return;
+    if (cmd->search)
+        leave_search(cmd);
     lift_vsphere_call_free(cmd->call);
     lift_buf_wipe(&cmd->body);
     lift_free(cmd->words);
@@ -212,40 +301,46 @@ static void on_executed(void *payload, struct lift_vsphere_end *end)
         finish(cmd, &(struct lift_vsphere_end){0});
 }
 
+/* Any of the commands may be freed by another's `done`: each is taken off the search before. */
 static void on_executer(void *payload, struct lift_vsphere_end *end)
 {
-    struct lift_esxcli *cmd = payload;
+    struct search *search = payload;
     struct lift_moref executer;
-    struct lift_error err = {0};
     const struct lift_xml_node *returned = child_of(end->result, "returnval");
-    if (end->err) {
-        err = *end->err;
-    } else if (!returned || !lift_soap_read_moref(returned, &executer)) {
-        lift_fail(&err, LIFT_UNSUPPORTED, "the host offers no esxcli");
-    } else {
-        lift_vsphere__remember(cmd->vs, &cmd->host, &executer);
-        if (next_step(cmd, &err))
-            return;
+    char fault[sizeof end->fault.type];
+    struct lift_error why = {0};
+    memcpy(fault, end->fault.type, sizeof fault);
+    if (end->err)
+        why = *end->err;
+    else if (returned && lift_soap_read_moref(returned, &executer))
+        lift_vsphere__remember(search->vs, &search->host, &executer);
+    else
+        lift_fail(&why, LIFT_UNSUPPORTED, "the host offers no esxcli");
+    end_search(search);
+    for (struct lift_esxcli *cmd; (cmd = search->waiting);) {
+        struct lift_error err = why;
+        stop_waiting(cmd);
+        if (err.code != LIFT_OK || !next_step(cmd, &err))
+            fail(cmd, &err, fault);
     }
-    fail(cmd, &err, end->fault.type);
+    lift_free(search);
 }
 
 static bool next_step(struct lift_esxcli *cmd, struct lift_error *err)
 {
     const struct lift_moref *executer = lift_vsphere__recall(cmd->vs, &cmd->host);
-    struct lift_vsphere_request execute = {.method = "ExecuteSoap",
-                                           .body = cmd->body.data,
-                                           .body_length = cmd->body.length,
-                                           .effect = cmd->effect,
-                                           .timeout_ms = cmd->timeout_ms};
-    struct lift_vsphere_request retrieve = {.method = "RetrieveManagedMethodExecuter",
-                                            .self = cmd->host};
-    if (executer)
-        execute.self = *executer;
     struct lift_vsphere_call *old = cmd->call;
-    cmd->call = executer ? lift_vsphere_call(cmd->vs, &execute, on_executed, cmd, err)
-                         : lift_vsphere_call(cmd->vs, &retrieve, on_executer, cmd, err);
+    cmd->call = NULL;
     lift_vsphere_call_free(old);
+    if (!executer)
+        return wait_for_executer(cmd, err);
+    const struct lift_vsphere_request execute = {.method = "ExecuteSoap",
+                                                 .self = *executer,
+                                                 .body = cmd->body.data,
+                                                 .body_length = cmd->body.length,
+                                                 .effect = cmd->effect,
+                                                 .timeout_ms = cmd->timeout_ms};
+    cmd->call = lift_vsphere_call(cmd->vs, &execute, on_executed, cmd, err);
     return cmd->call != NULL;
 }
 

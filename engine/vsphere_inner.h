@@ -64,6 +64,7 @@ struct lift_vsphere {
     unsigned tag; /* of our operation ids, so that two processes differ in the server's log */
     struct lift_vsphere_call calls; /* ring; only its links are used */
     struct known *known;
+    struct search *searches; /* of esxcli.c */
 };
 
 /* The session, for the calls. */

@@ -91,6 +91,59 @@ static void takes_one_round_trip_once_warm(void **state)
     peer_free(peer);
 }
 
+static void asks_for_an_executer_once_for_all_that_wait(void **state)
+{
+    (void)state;
+    struct peer *peer = new_peer(200, RESPONSE(""));
+    struct lift_esxcli_request request = {.host = {.type = "HostSystem", .id = "host-21"},
+                                          .words = "system version get"};
+    struct outcome o[3];
+    struct lift_esxcli *cmd[3];
+    for (int i = 0; i < 3; i++) {
+        o[i] = (struct outcome){.peer = peer};
+        cmd[i] = lift_esxcli_start(peer->vs, &request, on_end, &o[i], &o[i].err);
+        assert_non_null(cmd[i]);
+    }
+    lift_esxcli_free(cmd[0]); /* who asked first is not missed */
+    while (!o[1].done || !o[2].done)
+        lift_loop_run(peer->loop);
+    assert_false(o[0].done);
+    assert_int_equal(o[1].err.code, LIFT_OK);
+    assert_int_equal(o[2].err.code, LIFT_OK);
+    assert_non_null(
+        strstr(peer->methods, "Login RetrieveManagedMethodExecuter ExecuteSoap ExecuteSoap "));
+    lift_esxcli_free(cmd[1]);
+    lift_esxcli_free(cmd[2]);
+    peer_free(peer);
+}
+
+static void fails_all_that_wait_for_an_executer(void **state)
+{
+    (void)state;
+    struct peer *peer = new_peer(200, RESPONSE(""));
+    peer->answers[0] = (struct answer){"RetrieveManagedMethodExecuter", 500,
+                                       FAULT("HostNotConnected", "not connected"), 0};
+    struct lift_esxcli_request request = {.host = {.type = "HostSystem", .id = "host-21"},
+                                          .words = "system version get"};
+    struct outcome o[2];
+    struct lift_esxcli *cmd[2];
+    for (int i = 0; i < 2; i++) {
+        o[i] = (struct outcome){.peer = peer};
+        cmd[i] = lift_esxcli_start(peer->vs, &request, on_end, &o[i], &o[i].err);
+        assert_non_null(cmd[i]);
+    }
+    while (!o[0].done || !o[1].done)
+        lift_loop_run(peer->loop);
+    for (int i = 0; i < 2; i++) {
+        assert_string_equal(o[i].fault, "HostNotConnected");
+        lift_esxcli_free(cmd[i]);
+    }
+    struct lift_esxcli *last = lift_esxcli_start(peer->vs, &request, on_end, &o[0], &o[0].err);
+    assert_non_null(last);
+    lift_esxcli_free(last); /* and nobody asks any more */
+    peer_free(peer);
+}
+
 static void takes_no_output_for_success(void **state)
 {
     (void)state;
@@ -221,6 +274,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(takes_one_round_trip_once_warm),
+        cmocka_unit_test(asks_for_an_executer_once_for_all_that_wait),
+        cmocka_unit_test(fails_all_that_wait_for_an_executer),
         cmocka_unit_test(takes_no_output_for_success),
         cmocka_unit_test(shows_the_lines_of_a_refused_command),
         cmocka_unit_test(knows_a_missing_command),
