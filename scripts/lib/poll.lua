@@ -8,6 +8,7 @@ local M <const> = {}
 
 local FOLLOW_FIRST_S <const> = 0.3
 local FOLLOW_LONGEST_S <const> = 5
+local FOLLOW_UNSURE_S <const> = 1 -- the longest until its first percents tell how fast it is
 
 -- The work was accepted: whatever ends the waiting, it may still be done.
 local function give_up(why)
@@ -38,13 +39,20 @@ function M.wait(what, options, look)
   end
 end
 
--- Often enough to see the end soon, seldom enough to cost little: a quarter of what is left, or of what was, where nobody knows.
-local function next_pause(last, elapsed_s)
-  local percent <const> = last.percent
-  if last.blind then return math.min(math.max(elapsed_s / 4, FOLLOW_FIRST_S), FOLLOW_LONGEST_S) end
-  if percent == 0 then return math.min(math.max(elapsed_s, FOLLOW_FIRST_S), 1) end
-  local left_s <const> = elapsed_s * (100 - percent) / percent
-  return math.min(math.max(left_s / 4, FOLLOW_FIRST_S), FOLLOW_LONGEST_S)
+local function within(low, value, high) return math.min(math.max(value, low), high) end
+
+-- When a copy ends that has come from one percent to another in `took_s`; nil when nothing tells.
+local function end_of(from, percent, took_s, now)
+  if percent <= from then return nil end
+  return now + (100 - percent) * took_s / (percent - from)
+end
+
+-- Often enough to see the end soon, seldom enough to cost little: half of what is left, and of what it is late by; a quarter of what was,
+-- where nobody knows.
+local function next_pause(last, ends_s, elapsed_s, now)
+  if last.blind then return within(FOLLOW_FIRST_S, elapsed_s / 4, FOLLOW_LONGEST_S) end
+  if not ends_s then return within(FOLLOW_FIRST_S, elapsed_s, FOLLOW_UNSURE_S) end
+  return within(FOLLOW_FIRST_S, math.abs(ends_s - now) / 2, FOLLOW_LONGEST_S)
 end
 
 local function stalled(what, percent, still_s)
@@ -66,12 +74,15 @@ end
 ---@return fun(): T?
 function M.follow(what, options, ask)
   local began_s <const>, stall_s <const> = timer.now(), options.stall_s or 0
-  local last, mark, moved_s
+  local last, first_percent, ends_s, mark, moved_s
   return function()
     if last and not last.running then return nil end
-    if last then timer.sleep(next_pause(last, timer.now() - began_s)) end
+    if last then timer.sleep(next_pause(last, ends_s, timer.now() - began_s, timer.now())) end
+    local percent <const> = last and last.percent
     last = ask()
     local now <const>, seen <const> = timer.now(), last.percent + (last.clone_write_ops or 0) * 101
+    first_percent = first_percent or last.percent
+    if percent ~= last.percent then ends_s = end_of(first_percent, last.percent, now - began_s, now) end
     if seen ~= mark then
       mark, moved_s = seen, now
     end

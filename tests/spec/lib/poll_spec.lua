@@ -81,6 +81,30 @@ describe("waiting for a peer", function()
       assert.same({}, naps)
     end)
 
+    -- A copy that takes `whole_s` at an even pace: how often it was asked after, and how late its end was seen.
+    local function even(whole_s, from)
+      local asked = 0
+      local function ask()
+        asked = asked + 1
+        local percent <const> = from + math.floor((100 - from) * now / whole_s)
+        return { running = percent < 100, percent = percent }
+      end
+      for _ in poll.follow("the clone", {}, ask) do
+      end
+      return asked, now - whole_s
+    end
+
+    it("asks seldom, and most towards the end", function()
+      for whole_s, most in pairs { [1] = 5, [10] = 10, [60] = 22, [3600] = 800 } do
+        for _, from in ipairs { 0, 60 } do
+          now = 0
+          local asked <const>, late_s <const> = even(whole_s, from)
+          local what <const> = ("%d s from %d %%: asked %d times, %g s late"):format(whole_s, from, asked, late_s)
+          assert.is_true(asked <= most and late_s <= 1, what)
+        end
+      end
+    end)
+
     it("gives up when nothing moves for so long", function()
       local ok <const>, why <const> = pcall(follow, { running(0), running(30) }, 60)
       assert.is_false(ok)
