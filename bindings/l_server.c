@@ -113,7 +113,7 @@ static void push_request(lua_State *L, const struct lift_request *request)
     const char *target = lift_request_target(request), *query = strchr(target, '?');
     const struct lift_buf *body = lift_request_body(request);
     size_t path_length = query ? (size_t)(query - target) : strlen(target);
-    lua_createtable(L, 0, 7);
+    lua_createtable(L, 0, 9);
     lua_pushstring(L, lift_request_method(request));
     lua_setfield(L, -2, "method");
     lua_pushlstring(L, target, path_length);
@@ -128,6 +128,10 @@ static void push_request(lua_State *L, const struct lift_request *request)
     lua_setfield(L, -2, "body");
     lua_pushstring(L, lift_request_peer(request));
     lua_setfield(L, -2, "peer");
+    lua_pushinteger(L, lift_request_peer_port(request));
+    lua_setfield(L, -2, "peer_port");
+    lua_pushboolean(L, lift_request_resumed(request));
+    lua_setfield(L, -2, "resumed");
 }
 
 /* Push an array name, value, …, NULL of the answer's headers, which live as long as the table. */

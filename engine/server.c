@@ -47,6 +47,8 @@ struct lift_request {
     const char *method;
     char *target;
     char *peer;
+    uint16_t peer_port;
+    bool resumed;
     struct lift_buf headers; /* "name: value\n…" */
     char *found;             /* what lift_request_header() lends */
     struct lift_buf body;
@@ -162,13 +164,19 @@ static bool copy_body(struct lift_request *request)
     return lift_buf_adds(&request->body, "");
 }
 
+static bool is_resumed(struct evhttp_connection *connection)
+{
+    SSL *tls = bufferevent_openssl_get_ssl(evhttp_connection_get_bufferevent(connection));
+    return tls && SSL_session_reused(tls);
+}
+
 /* From evhttp, whose stack must not be pulled away by what the owner does: so only take notes. */
 static void on_request(struct evhttp_request *req, void *payload)
 {
     struct lift_server *server = payload;
     struct evhttp_connection *connection = evhttp_request_get_connection(req);
     char *peer = "";
-    ev_uint16_t peer_port;
+    ev_uint16_t peer_port = 0;
     evhttp_connection_get_peer(connection, &peer, &peer_port);
 
     struct lift_request *request = lift_calloc(1, sizeof *request);
@@ -178,6 +186,8 @@ static void on_request(struct evhttp_request *req, void *payload)
     request->method = method_name(evhttp_request_get_command(req));
     request->target = lift_strdup(path_of(evhttp_request_get_uri(req)));
     request->peer = lift_strdup(peer);
+    request->peer_port = peer_port;
+    request->resumed = server->tls && is_resumed(connection);
     request->headers.max = 4 * HEADERS_MAX; /* evhttp has counted already */
     request->body.max = server->max_body;
     TAILQ_INSERT_TAIL(&server->requests, request, entry);
@@ -205,6 +215,16 @@ const char *lift_request_target(const struct lift_request *request)
 const char *lift_request_peer(const struct lift_request *request)
 {
     return request->peer;
+}
+
+uint16_t lift_request_peer_port(const struct lift_request *request)
+{
+    return request->peer_port;
+}
+
+bool lift_request_resumed(const struct lift_request *request)
+{
+    return request->resumed;
 }
 
 const char *lift_request_headers(const struct lift_request *request)

@@ -32,6 +32,10 @@ void lift_server_free(
 const char *lift_request_method(const struct lift_request *request); /* GET … DELETE, as above */
 const char *lift_request_target(const struct lift_request *request); /* path and query, as sent */
 const char *lift_request_peer(const struct lift_request *request);   /* address */
+/* The peer's port, which tells its connections apart; and whether this one's TLS session was taken
+ * up again, and not made anew. */
+uint16_t lift_request_peer_port(const struct lift_request *request);
+bool lift_request_resumed(const struct lift_request *request);
 /* The first of that name in any case, until the next call; NULL if absent. */
 const char *lift_request_header(struct lift_request *request, const char *name);
 /* All headers as "name: value\n…", names in lower case. */

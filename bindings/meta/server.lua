@@ -18,7 +18,9 @@ local server = {}
 ---@field args table<string, string> the query, decoded; the last of a repeated name wins
 ---@field headers table<string, string> names in lower case
 ---@field body string
----@field peer string
+---@field peer string address
+---@field peer_port integer tells the peer's connections apart
+---@field resumed boolean the connection's TLS session was taken up again
 
 ---@class ServerAnswer
 ---@field status? integer 200

@@ -24,6 +24,9 @@ local M <const> = {}
 ---@field host? string ESXi host
 ---@field effect boolean changes the outside world
 ---@field at number seconds on the monotonic clock
+---@field ended? number when it was answered
+---@field connection? integer the peer's port
+---@field resumed? boolean the connection took a TLS session up again
 ---@field status? integer
 ---@field fault? string action that struck
 ---@field acted? boolean the service has done what was asked; the answer may still be on its way
@@ -170,6 +173,7 @@ function Faults:wrap(service, handler, options)
   return function(request)
     local verb <const>, argument <const>, entry <const> = self:note(service, describe(request), request.body)
     local answer
+    entry.connection, entry.resumed = request.peer_port, request.resumed
     if self.watch then self.watch(entry) end
     if verb == "delay" then timer.sleep(tonumber(argument) or 1) end
     if INSTEAD[verb] then
@@ -184,6 +188,7 @@ function Faults:wrap(service, handler, options)
       if SPOILT[verb] then answer = SPOILT[verb](answer, argument) end
     end
     if not (answer.drop or answer.reset) then entry.status = answer.status or 200 end
+    entry.ended = timer.now()
     return answer
   end
 end
