@@ -1,6 +1,6 @@
-# make: build/lunalift · make demo: the main job on the simulated site · make test: everything proved · make fuzz SECONDS=N: N for each target
+# make: build/lunalift · make demo: the main job on the simulated site · make test: everything proved · make fuzz SECONDS=N: N for each target · make bench: what it costs
 .DEFAULT_GOAL := all
-.PHONY: all demo test fuzz docs format clean
+.PHONY: all demo test fuzz bench docs format clean
 
 all:
 	@tools/setup build
@@ -23,6 +23,12 @@ fuzz:
 	@cmake --preset ubsan >/dev/null
 	@cmake --build --preset ubsan
 	@tools/fuzz $(SECONDS)
+
+bench:
+	@tools/setup test
+	@cmake --preset release >/dev/null
+	@cmake --build --preset release --target lunalift lunalift-test
+	@LUNALIFT_BIN=build-release/lunalift build-release/tests/lunalift-test --output=TAP tests/bench/populate_spec.lua
 
 docs: all
 	@LUNALIFT_BIN=build/lunalift tools/docs
