@@ -11,13 +11,16 @@ local TRIES <const> = 5 -- so often in a row other runs on the host may remove t
 ---@class lib.Shown
 ---@field lun lib.Lun with what mapping made known
 ---@field made boolean none of the host objects saw it before us, so that the device is ours to switch off
+---@field through lib.Initiator[] those that see it
 ---@field text string for people
 
 ---@class lib.ToShow
 ---@field name string of a host object of our own
 ---@field initiators lib.Initiator[] that shall see the LUN
 ---@field ports lib.Initiator[] all that the ESXi host has
----@field before_map fun() called before the first mapping of ours, to promise what is to be done after the unmapping
+---@field before_map fun(through: lib.Initiator[]) called before the first mapping of ours, to promise what is to be done after the
+--- unmapping, with those that shall see it
+---@field through? lib.Initiator[] of the host objects at hand
 ---@field removal? lib.Promise of the host object of our name
 ---@field is_promised? boolean before_map was called
 
@@ -110,7 +113,7 @@ local function map(array, lun, host, to)
   local job <const> = array.job
   local promise
   if job.dry_run or not array:map_to(lun, host) then
-    if not to.is_promised then to.before_map() end
+    if not to.is_promised then to.before_map(to.through) end
     to.is_promised = true
     local about <const> = ("LUN %s is mapped to %s"):format(lun.name, host.name)
     promise = job:promise("array.unmap", { lun = lun, host = host }, about)
@@ -143,7 +146,7 @@ local function map_to_all(array, lun, hosts, to)
     made = made and outcome == "made"
     texts[i] = described(host, outcome)
   end
-  if lun.naa then return { lun = lun, made = made, text = table.concat(texts, "; ") } end
+  if lun.naa then return { lun = lun, made = made, through = to.through, text = table.concat(texts, "; ") } end
   fail.raise("failed", "%s does not tell which device LUN %s is, now that it is mapped", array.where, lun.name)
 end
 
@@ -157,6 +160,16 @@ local function has_changed(array, hosts, to)
   return false
 end
 
+-- An array's host object may hold the ports of one fabric only. All, where the array does not tell.
+local function through(hosts, initiators)
+  local held <const> = {}
+  for _, host in ipairs(hosts) do
+    table.move(host.ports or initiators, 1, #(host.ports or initiators), #held + 1, held)
+  end
+  local seeing <const> = initiator.among(initiators, held)
+  return #seeing > 0 and seeing or initiators
+end
+
 --- Show the LUN to the host objects that hold these initiators; one is made where there is none.
 ---@param array lib.Array
 ---@param lun lib.Lun
@@ -165,6 +178,7 @@ end
 function M.show(array, lun, to)
   for try = 1, TRIES do
     local hosts <const> = ensure_hosts(array, to)
+    to.through = through(hosts, to.initiators)
     local done <const>, shown <const> = pcall(map_to_all, array, lun, hosts, to)
     if done then return shown end
     local may_be_gone <const> = fail.is(shown, "not_found") and try < TRIES

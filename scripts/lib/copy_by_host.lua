@@ -1,6 +1,7 @@
 --- A disk copied by a host, which is shown the volume for that: vmkfstools asks the array, and copies by itself what the array refuses.
 local array_maps <const> = require "lib.array_maps"
 local evidence <const> = require "lib.evidence"
+local list <const> = require "lib.list"
 local offload <const> = require "lib.offload"
 local timer <const> = require "lunalift.timer"
 local words <const> = require "lib.words"
@@ -10,7 +11,6 @@ local M <const> = {}
 local DISKS <const> = "/vmfs/devices/disks/"
 
 ---@class lib.CopyByHost : lib.Copy
----@field adapters string[] the host's adapters that reach the array
 ---@field naa? string the device on the host, once it is known
 ---@field task_id? string of the clone, once it is started
 ---@field ends lib.Ends
@@ -23,14 +23,14 @@ Copy.__index = Copy
 ---@return lib.CopyByHost
 function M.new(job, found) return setmetatable({ job = job, found = found }, Copy) end
 
+local function adapters_of(ports)
+  return list.map(ports, function(port) return port.adapter end)
+end
+
 function Copy:ready()
   local wrapper <const>, initiators <const> = self.found.wrapper, self.found.initiators
-  self.adapters = {}
-  for i, port in ipairs(initiators) do
-    self.adapters[i] = port.adapter
-  end
   self.job:note { wrapper = wrapper.version, protocol = initiators[1].kind }
-  return ("wrapper %s, through %s"):format(wrapper.version, words.list(self.adapters))
+  return ("wrapper %s, through %s"):format(wrapper.version, words.list(adapters_of(initiators)))
 end
 
 function Copy:go_on(earlier)
@@ -46,8 +46,9 @@ local function map(self)
     name = host.peer_name,
     initiators = self.found.initiators,
     ports = host:ports(array.vendor.fabrics),
-    before_map = function()
-      job:promise("host.drop_paths", { host = host.ref, adapters = self.adapters }, "dead paths on " .. host.name)
+    before_map = function(through)
+      local args <const> = { host = host.ref, adapters = adapters_of(through) }
+      job:promise("host.drop_paths", args, "dead paths on " .. host.name)
     end,
   })
   self.naa = shown.lun.naa
@@ -63,7 +64,7 @@ local function discover(self, shown)
     job:promise("host.detach", { host = host.ref, naa = naa }, ("device %s is on at %s"):format(naa, host.name))
   end
   local within_s <const> = job.request.discover_within_s
-  local device <const> = host:discover(shown.lun, { within_s = within_s, adapters = self.adapters })
+  local device <const> = host:discover(shown.lun, { within_s = within_s, adapters = adapters_of(shown.through) })
   host:check_device(device, shown.lun, self.found.disk.capacity_bytes)
   job:found("%s is %s", naa, device.Status)
 end

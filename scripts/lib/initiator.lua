@@ -61,20 +61,35 @@ end
 ---@return boolean
 function M.same(a, b) return M.key(a) == M.key(b) end
 
+local function sift(wanted, held)
+  local keys <const>, missing <const>, found <const> = {}, {}, {}
+  for _, port in ipairs(held) do
+    keys[M.key(port)] = true
+  end
+  for _, port in ipairs(wanted) do
+    table.insert(keys[M.key(port)] and found or missing, port)
+  end
+  return missing, found
+end
+
 --- Those of `wanted` that are not among `held`.
 ---@generic T: string|lib.Initiator
 ---@param wanted T[]
 ---@param held (string|lib.Initiator)[]
 ---@return T[]
 function M.missing(wanted, held)
-  local keys <const>, missing <const> = {}, {}
-  for _, port in ipairs(held) do
-    keys[M.key(port)] = true
-  end
-  for _, port in ipairs(wanted) do
-    if not keys[M.key(port)] then missing[#missing + 1] = port end
-  end
+  local missing <const> = sift(wanted, held)
   return missing
+end
+
+--- Those of `wanted` that are among `held`.
+---@generic T: string|lib.Initiator
+---@param wanted T[]
+---@param held (string|lib.Initiator)[]
+---@return T[]
+function M.among(wanted, held)
+  local _, found <const> = sift(wanted, held)
+  return found
 end
 
 -- Which fabric a port speaks SCSI on, or nil and why it does not.

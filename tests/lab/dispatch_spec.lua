@@ -225,6 +225,18 @@ describe("populate, by the kind of disk,", function()
     assert.matches("through vmhba2 and vmhba64", ended.out, 1, true)
   end)
 
+  it("scans those adapters alone whose ports the array's host object holds: here those of FC", function()
+    local mark <const> = lab:mark()
+    local ended <const> = run "vm-60"
+    assert.equal(0, ended.code, ended.err)
+    assert.matches("through vmhba2 and vmhba64", ended.out, 1, true)
+    local scanned <const> = {}
+    for _, request in ipairs(lab:requests_since(mark, "esxi")) do
+      if request.method == "storage.core.adapter.rescan" then scanned[#scanned + 1] = request.target end
+    end
+    assert.same({ "<adapter>vmhba2</adapter>", "<adapter>vmhba2</adapter>" }, scanned)
+  end)
+
   describe("of a running VM with a snapshot", function()
     it("copies the disk below the snapshot, without a warning", function()
       local claim <const> = claim_of "vm-64"

@@ -113,6 +113,13 @@ describe("a LUN", function()
     assert.same({ "array.unmap prod" }, promised())
   end)
 
+  it("is seen through those initiators alone that its host objects hold", function()
+    array.hosts = { { id = "h-1", name = "xcopy-h", ours = true, ports = { "IQN.A" } } }
+    assert.same({ A }, show({ A, B }).through)
+    array.hosts = { { id = "h-1", name = "xcopy-h" } } -- one that tells none
+    assert.same({ A, B }, show({ A, B }).through)
+  end)
+
   it("is mapped to each of several, and what one saw before us stays", function()
     array.hosts =
       { { id = "CL1-A,1", name = "CL1-A,1" }, { id = "CL2-A,4", name = "CL2-A,4" }, { id = "CL3-A,1", name = "x" } }
