@@ -133,7 +133,8 @@ static void load_failure(lua_State *inner, const char *module, struct lift_error
 
 static int isolate_open(lua_State *L)
 {
-    static const char *const names[] = {"module", "hosts", "ca_file", "memory_bytes", NULL};
+    static const char *const names[] = {"module", "hosts", "ca_file", "memory_bytes",
+                                        "script", "file",  NULL};
     luaL_checktype(L, 1, LUA_TTABLE);
     lua_settop(L, 1);
     opt_known(L, 1, names);
@@ -141,6 +142,8 @@ static int isolate_open(lua_State *L)
     luaL_argcheck(L, module != NULL, 1, "module is missing");
     lua_Integer memory =
         opt_integer(L, 1, "memory_bytes", MEMORY_DEFAULT, 1 << 20, (lua_Integer)4 << 30);
+    luaL_argcheck(L, !opt_string(L, 1, "script", NULL) == !opt_string(L, 1, "file", NULL), 1,
+                  "script goes with file");
 
     struct isolate *isolate = lua_newuserdatauv(L, sizeof *isolate, 0);
     *isolate = (struct isolate){0};
@@ -151,6 +154,8 @@ static int isolate_open(lua_State *L)
         return fail_push(L, &err);
     read_hosts(L, isolate->state);
     state_allow_ca_file(isolate->state, opt_string(L, 1, "ca_file", NULL));
+    state_lay_over(isolate->state, opt_string(L, 1, "script", NULL),
+                   opt_string(L, 1, "file", NULL));
 
     lua_State *inner = state_lua(isolate->state);
     lua_pushcfunction(inner, load_module);

@@ -150,21 +150,21 @@ static struct lift_watchdog *start_watchdog(struct lift_loop *loop)
 
 /* Passwords lie in memory: no core file is written, and no other process of this user may look.
  * LeakSanitizer has to look, and the lab has none. */
-static void keep_memory_private(enum state_kind kind)
+static void keep_memory_private(bool is_lab)
 {
     setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
 #ifndef LIFT_SANITIZED
-    if (kind != STATE_LAB)
+    if (!is_lab)
         prctl(PR_SET_DUMPABLE, 0);
 #endif
-    (void)kind;
+    (void)is_lab;
 }
 
-/* The lab may do what no flow may; its help is a part of it. */
-static bool is_for_lab(int argc, char **argv)
+/* Is it this command, or its help? */
+static bool is_command(int argc, char **argv, const char *name)
 {
     int word = argc > 2 && strcmp(argv[1], "help") == 0 ? 2 : 1;
-    return word < argc && strcmp(argv[word], "lab") == 0;
+    return word < argc && strcmp(argv[word], name) == 0;
 }
 
 int main(int argc, char **argv)
@@ -172,10 +172,12 @@ int main(int argc, char **argv)
     char path[PATH_MAX + 16];
     struct lift_error err = {0};
     struct runtime runtime = {0};
-    enum state_kind kind = is_for_lab(argc, argv) ? STATE_LAB : STATE_FLOW;
+    bool is_lab = is_command(argc, argv, "lab");
+    bool is_kit = is_command(argc, argv, "vendor"); /* writes files, and tries lab arrays */
+    enum state_kind kind = is_lab || is_kit ? STATE_LAB : STATE_FLOW; /* no flow may do so much */
     signal(SIGPIPE, SIG_IGN);
     umask(077);
-    keep_memory_private(kind);
+    keep_memory_private(is_lab);
     if (!find_layers(argc, argv, built_in_scripts(path, sizeof path), runtime.layers))
         return EXIT_CONFIG;
     const char *format = getenv("LUNALIFT_LOG_FORMAT");

@@ -22,6 +22,7 @@ struct state {
     struct lift_quota memory;
     char **hosts; /* NULL: any */
     char *ca_file;
+    char *script, *file; /* NULL, or a script's name and the file that is taken for it */
 };
 
 /* ---- memory ---- */
@@ -163,10 +164,20 @@ bool state_find_script(const struct context *context, const char *name, struct s
     return false;
 }
 
+static bool is_laid_over(const struct state *state, const char *name, struct script_file *out)
+{
+    if (state->script == NULL || strcmp(state->script, name) != 0)
+        return false;
+    *out = (struct script_file){.built_in = true};
+    snprintf(out->path, sizeof out->path, "%s", state->file);
+    return true;
+}
+
 static void load_script(lua_State *L, const char *name)
 {
     struct script_file file;
-    if (!state_find_script(context_of(L), name, &file))
+    if (!is_laid_over(task_state(task_of(L)), name, &file) &&
+        !state_find_script(context_of(L), name, &file))
         luaL_error(L,
                    "no module '%s' (a module of lunalift that this kind of script may use, or a "
                    "script below %s)",
@@ -180,7 +191,8 @@ static void load_script(lua_State *L, const char *name)
     if (luaL_loadfilex(L, file.path, "t") != LUA_OK) {
         struct lift_error err = {0};
         lift_fail(&err, LIFT_CONFIG, "%s", lua_tostring(L, -1));
-        lift_hint(&err, "correct it or take it away; for flows: lunalift flow check %s", file.path);
+        lift_hint(&err, "correct it or take it away; see lunalift %s check %s",
+                  strncmp(name, "vendors.", 8) == 0 ? "vendor" : "flow", file.path);
         fail_table(L, &err);
         lua_error(L);
     }
@@ -293,6 +305,8 @@ void state_free(struct state *state)
         lift_free(*host);
     lift_free(state->hosts);
     lift_free(state->ca_file);
+    lift_free(state->script);
+    lift_free(state->file);
     lift_free(state);
 }
 
@@ -349,6 +363,12 @@ bool state_host_allowed(const struct state *state, const char *host)
 void state_allow_ca_file(struct state *state, const char *path)
 {
     state->ca_file = lift_strdup(path);
+}
+
+void state_lay_over(struct state *state, const char *name, const char *path)
+{
+    state->script = lift_strdup(name);
+    state->file = lift_strdup(path);
 }
 
 bool state_ca_file_allowed(const struct state *state, const char *path)

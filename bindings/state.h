@@ -55,6 +55,9 @@ const char *const *state_hosts(const struct state *state); /* NULL: any */
 void state_allow_ca_file(struct state *state, const char *path);
 bool state_ca_file_allowed(const struct state *state, const char *path);
 
+/* In this state the script `name` is the file `path`, whatever the layers have; both copied. */
+void state_lay_over(struct state *state, const char *name, const char *path);
+
 /* What Lua allocates, and the bodies of HTTP; max 0: no ceiling. */
 struct lift_quota *state_memory(struct state *state);
 

@@ -6,7 +6,7 @@ local isolate = {}
 ---@class Isolate
 local Isolate = {}
 
----@param options { module: string, hosts: string[]?, ca_file: string?, memory_bytes: integer? } module is required inside and must return a table of functions; only `hosts` are reachable, and `ca_file` is the only file that `tls` may name
+---@param options { module: string, hosts: string[]?, ca_file: string?, memory_bytes: integer?, script: string?, file: string? } module is required inside and must return a table of functions; only `hosts` are reachable, and `ca_file` is the only file that `tls` may name; `file` is taken for the script of that name
 ---@return Isolate? isolate
 ---@return Fail? why
 function isolate.open(options) end

@@ -4,30 +4,28 @@ local rest <const> = require "lib.rest"
 
 local M <const> = {}
 
-local OPTION_FIELDS <const> = { "type", "default", "choices", "help", "env", "required" }
-
 local array
+
+-- Functions cannot leave this state.
+local function plain(value)
+  if type(value) == "function" then return nil end
+  if type(value) ~= "table" then return value end
+  local copy <const> = {}
+  for key, inner in pairs(value) do
+    copy[key] = plain(inner)
+  end
+  return copy
+end
 
 --- The vendor's metadata.
 ---@param vendor string
 function M.describe(vendor)
   local script <const> = require("vendors." .. vendor)
-  local options <const> = {}
-  for name, option in pairs(script.options or {}) do
-    options[name] = {}
-    for _, field in ipairs(OPTION_FIELDS) do
-      options[name][field] = option[field]
-    end
-  end
-  return {
-    api = script.api,
-    name = script.name,
-    title = script.title,
-    drivers = script.drivers,
-    fabrics = script.fabrics,
-    limits = script.limits or {},
-    options = options,
-  }
+  if type(script) ~= "table" then fail.raise("config", "it returns %s, no table", type(script)) end
+  local metadata <const> = plain(script)
+  metadata.options, metadata.limits = metadata.options or {}, metadata.limits or {}
+  metadata.opens = type(script.open) == "function"
+  return metadata
 end
 
 --- Whatever was opened half-way is logged out of: arrays have few sessions.
@@ -35,7 +33,7 @@ end
 ---@param conf table
 function M.open(vendor, conf)
   local script <const> = require("vendors." .. vendor)
-  conf.limits = script.limits
+  conf.limits = conf.limits or script.limits
   local ok <const>, opened <const> = pcall(script.open, conf)
   if not ok then
     rest.abandon()

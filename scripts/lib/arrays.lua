@@ -1,5 +1,6 @@
 --- Arrays as flows see them: the vendor contract, with what the core owns around it: a state of its own, retried reads, numbered effects.
 local address <const> = require "lib.address"
+local contract <const> = require "lib.vendor_contract"
 local fail <const> = require "lib.fail"
 local hints <const> = require "lib.hints"
 local isolate <const> = require "lunalift.isolate"
@@ -8,7 +9,6 @@ local words <const> = require "lib.words"
 
 local M <const> = {}
 
-local API <const> = 1
 local MEMORY_BYTES <const> = 64 << 20
 
 ---@class lib.Lun
@@ -62,25 +62,25 @@ function M.check_name(name)
   )
 end
 
+local function state_for(hostname, options)
+  options.module, options.hosts, options.memory_bytes = "lib.array_host", { address.host(hostname) }, MEMORY_BYTES
+  return assert(isolate.open(options))
+end
+
 ---@param name string the vendor's product key
 ---@return table metadata
 ---@return lunalift.isolate inside
 local function load(name, hostname, ca_file)
-  local inside <const> = assert(isolate.open {
-    module = "lib.array_host",
-    hosts = { address.host(hostname) },
-    ca_file = ca_file,
-    memory_bytes = MEMORY_BYTES,
-  })
+  local inside <const> = state_for(hostname, { ca_file = ca_file })
   local vendor <const>, why <const> = inside:call("describe", name)
   if not vendor then error(fail.wrap(why, "the vendor script %s cannot be used", name)) end
-  if vendor.api ~= API then
+  if vendor.api ~= contract.API then
     fail.raise(
       "unsupported",
       "the vendor script %s is written for api = %s; this program offers api = %d",
       name,
       vendor.api,
-      API
+      contract.API
     )
   end
   return vendor, inside
@@ -93,6 +93,18 @@ function M.describe(name)
   local vendor <const>, inside <const> = load(M.check_name(name), "none")
   inside:close()
   return vendor
+end
+
+--- What a file would declare as the vendor `name`, whatever it says.
+---@param name string
+---@param path string
+---@return table? metadata
+---@return Fail? why
+function M.describe_file(name, path)
+  local inside <const> = state_for("none", { script = "vendors." .. name, file = path })
+  local vendor <const>, why <const> = inside:call("describe", name)
+  inside:close()
+  return vendor, why
 end
 
 --- Log in. conf: hostname, username, password, token, tls, timeout_s, and the vendor's own options by name.

@@ -39,6 +39,18 @@ function M.wait(what, options, look)
   end
 end
 
+--- What a peer may show only a while after it was accepted: looked for now, and where there is nothing once more after `late_s`.
+---@generic T
+---@param late_s number
+---@param look fun(): T?
+---@return T?
+function M.look_twice(late_s, look)
+  local found <const> = look()
+  if found then return found end
+  timer.sleep(late_s)
+  return look()
+end
+
 local function within(low, value, high) return math.min(math.max(value, low), high) end
 
 -- When a copy ends that has come from one percent to another in `took_s`; nil when nothing tells.

@@ -32,6 +32,16 @@ function M.nearest(word, names)
   return best
 end
 
+--- "did you mean map?", or else what is said otherwise.
+---@param word string
+---@param names string[]
+---@param otherwise string
+---@return string
+function M.suggestion(word, names, otherwise)
+  local near <const> = M.nearest(word, names)
+  return near and ("did you mean %s?"):format(near) or otherwise
+end
+
 local UNITS <const> = { { 1 << 40, "TiB" }, { 1 << 30, "GiB" }, { 1 << 20, "MiB" }, { 1 << 10, "KiB" } }
 
 --- 40 GiB, 1.5 GiB, 512 bytes.

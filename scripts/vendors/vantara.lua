@@ -516,11 +516,8 @@ end
 
 --- One that has copied everything goes by itself; all others are deleted. Returns when it is gone.
 function Vsp:copy_stop(_, copy)
-  local pair = pair_of(self, copy)
-  if not pair and copy.handle == nil then
-    timer.sleep(LATE_S) -- its start may still be on its way
-    pair = pair_of(self, copy)
-  end
+  local function look() return pair_of(self, copy) end
+  local pair <const> = copy.handle and look() or not copy.handle and poll.look_twice(LATE_S, look) -- its start may be on its way
   if not pair then return end
   if not is_copied(pair) and pair.status ~= "SMPP" then
     local path <const> = ("/snapshots/%d,%d"):format(pair.pvolLdevId, pair.muNumber)
