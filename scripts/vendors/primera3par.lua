@@ -43,7 +43,7 @@ local M <const> = {
   title = "HPE 3PAR, Primera and Alletra",
   drivers = { "csi.hpe.com" },
   fabrics = { "iscsi", "fc" },
-  limits = { requests_per_s = 20 },
+  limits = { requests_per_s = 50 },
   options = {},
   maintainer = "Lunalift",
   status = "experimental",
@@ -111,10 +111,16 @@ function Array:ask(method, path, options)
   return type(reply.json) == "table" and reply.json or {}
 end
 
+-- What says nothing is no empty list: it may be a proxy that speaks.
+local function raise_senseless(self, path)
+  fail.raise("protocol", "%s: the answer to %s is none of WSAPI's", self.site, path)
+end
+
 -- Not all firmware knows all filters, and some passes over them: compare what comes back. None may be a 404.
 local function all(self, path, filter)
   local options <const> = filter and { query = { query = ('"%s"'):format(filter) } } or nil
   local answer <const>, why = self:ask("GET", path, options)
+  if answer and not answer.members and answer.total ~= 0 then raise_senseless(self, path) end
   if answer then return answer.members or {} end
   if filter and why.kind == "not_found" and why.code then return {} end
   if filter and why.status == 400 then return all(self, path) end
@@ -125,6 +131,7 @@ end
 local function one(self, path, name)
   local found <const>, why = self:ask("GET", path .. codec.percent(name))
   if not found and (why.kind ~= "not_found" or not why.code) then error(why) end
+  if found and not found.id then raise_senseless(self, path .. name) end
   return found
 end
 
@@ -138,7 +145,7 @@ function M.open(conf)
     explain = explain,
     session = session(conf),
   })
-  self.system = assert(self:ask("GET", "/system"))
+  self.system = one(self, "/", "system") or raise_senseless(self, "/system")
   return self
 end
 

@@ -77,7 +77,9 @@ end
 
 function Site:open()
   self:login "k1"
-  self.wire:expect("GET", "/system"):reply { name = "ecosys", systemVersion = "4.5.20.2", model = "HPE_3PAR A630" }
+  self.wire
+    :expect("GET", "/system")
+    :reply { id = 107, name = "ecosys", systemVersion = "4.5.20.2", model = "HPE_3PAR A630" }
   self.array = self.vendor.open(self.conf)
   return self.array
 end

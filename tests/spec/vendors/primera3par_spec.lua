@@ -83,6 +83,27 @@ describe("primera3par", function()
       assert.equal("made", (array:map(lun, host)))
     end)
 
+    it("with something that is no WSAPI finds nothing out", function()
+      login "k1"
+      wire:expect("GET", "/system"):reply(nil)
+      assert.equal("protocol", raised(site.vendor.open, site.conf).kind)
+      open()
+      for _, call in ipairs {
+        { "/vluns", "maps_of", lun },
+        { "/vluns", "unmap", lun, host },
+        { "/vluns", "remove_host", host },
+        { "/hostsets/" .. sites.NAME, "hosts_of", {}, sites.NAME },
+        { "/volumes/" .. VOLUME, "lun_of", { name = "pv", handle = HANDLE } },
+        { "/volumes", "find_lun", { naa = NAA } },
+        { "/tasks/7", "copy_stop", "c", { handle = { task = 7 } } },
+      } do
+        wire:expect("GET", call[1]):reply(nil)
+        local why <const> = raised(array[call[2]], array, table.unpack(call, 3))
+        assert.equal("protocol", why.kind)
+        assert.matches(call[1], why.message, 1, true)
+      end
+    end)
+
     it("that is lost at once again is not asked for a third time", function()
       open()
       vluns("volumeName", VOLUME):refuse(403, LOST)
@@ -147,7 +168,7 @@ describe("primera3par", function()
     end)
 
     it("that is not there is told by the name that was tried, and by the handle", function()
-      for _, answer in ipairs { false, {}, volume { name = "another" } } do
+      for _, answer in ipairs { false, volume { name = "another" } } do
         local asked <const> = wire:expect("GET", "/volumes/" .. VOLUME)
         if answer then
           asked:reply(answer)
