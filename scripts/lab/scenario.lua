@@ -40,6 +40,7 @@ local DEFAULT <const> = {
     job_s = 0.02,
     data_reduction = "disabled",
   },
+  primera3par = { username = "3paradm", password = [[s"cret\2]] },
   kube = { namespace = "move" },
   datacenters = {
     {

@@ -62,7 +62,9 @@ end
 ---@field port integer
 ---@field fabrics? table<string, true> kinds of hosts' adapters that it speaks with; nil: iSCSI and FC
 ---@field provision fun(self, given: { name: string, pv: string?, size_bytes: integer, file: string }): lab.Volume
----@field show fun(self, name: string, initiators: string[], ids: string[]) volumes to ESXi hosts, as an administrator did long ago
+---@field show fun(self, name: string, initiators: string[], ids: string[], hosts: { name: string, initiators: string[] }[]) volumes to
+--- ESXi hosts, as an administrator did long ago; in hosts the same initiators, by host
+---@field keep_vvol? fun(self, uuid: string, file: string, size_bytes: integer)
 ---@field about fun(self): table what site.json says of it beside address and account: `env`, the vendor's own settings as variables
 ---@field state fun(self): table all there is, as plain data
 ---@field expire? fun(self) end all sessions
@@ -205,13 +207,15 @@ end
 
 --- Show volumes to all hosts, as an administrator did long ago.
 local function show_to_hosts(site, name, hosts, volumes)
-  local initiators <const>, fabrics <const> = {}, site.array.fabrics or SAN
-  for _, host in ipairs(hosts) do
+  local initiators <const>, by_host <const>, fabrics <const> = {}, {}, site.array.fabrics or SAN
+  for i, host in ipairs(hosts) do
+    local first <const> = #initiators + 1
     for _, hba in ipairs(host.hbas) do
       if fabrics[hba.kind] then initiators[#initiators + 1] = hba.iqn or hba.wwpn or hba.guid end
     end
+    by_host[i] = { name = host.name, initiators = table.move(initiators, first, #initiators, 1, {}) }
   end
-  site.array:show(name, initiators, volumes)
+  site.array:show(name, initiators, volumes, by_host)
 end
 
 -- The vCenter's tree.
@@ -251,7 +255,9 @@ local function make_raw(site, datastore, given, options)
     table.insert(site.rdms, volume.id)
   else
     disks.fill(file, given.size_mib * MIB, options.seed)
-    raw.vvol = "rfc4122." .. disks.uuid(given.file)
+    local uuid <const> = disks.uuid(given.file)
+    raw.vvol = "rfc4122." .. uuid
+    if site.array.keep_vvol then site.array:keep_vvol(uuid, file, given.size_mib * MIB) end
     site.copier:add(raw.vvol, raw.vvol, file, given.size_mib * MIB)
   end
   options.raw = raw

@@ -16,8 +16,16 @@ local FC <const> = {
 }
 local VSP_LOGIN <const> = "/ConfigurationManager/v1/objects/storages/934000612345/sessions"
 
----@type { about: string, product: string, settings: table, hbas: lab.Hba[], login: string, copies: boolean? }[] login: the path of its
---- request; copies: disks that are volumes themselves, without a host
+---@class arrays_spec.Row
+---@field about string
+---@field product string
+---@field settings table
+---@field hbas lab.Hba[]
+---@field login string path of its request
+---@field copies? string disks that are volumes themselves, without a host; paths at which it is asked after that
+---@field raw? "rdm"|"vvol" what such a disk is; rdm
+
+---@type arrays_spec.Row[]
 local ARRAYS <const> = {
   { about = "PowerFlex 3.6", product = "powerflex", settings = {}, hbas = { SCINI }, login = "/api/login" },
   {
@@ -34,7 +42,24 @@ local ARRAYS <const> = {
     settings = { data_reduction = "compression" },
     hbas = { FC },
     login = VSP_LOGIN,
-    copies = true,
+    copies = "/snapshots$",
+  },
+  {
+    about = "a 3PAR that knows the hosts",
+    product = "primera3par",
+    settings = {},
+    hbas = { FC },
+    login = "/api/v1/credentials",
+    copies = "/tasks/%d+$",
+  },
+  {
+    about = "a Primera that knows no hosts",
+    product = "primera3par",
+    settings = { build = 40000128, is_registered = false, tells_progress = false },
+    hbas = { FC },
+    login = "/api/v1/credentials",
+    copies = "/tasks/%d+$",
+    raw = "vvol",
   },
 }
 
@@ -49,7 +74,7 @@ for _, array in ipairs(ARRAYS) do
       local hbas <const> = scenario.datacenters[1].hosts[1].hbas
       table.move(array.hbas, 1, #array.hbas, #hbas + 1, hbas)
       scenario.array, scenario[array.product] = array.product, array.settings
-      scenario.datacenters[1].vms[2].disks[1].rdm = array.copies
+      scenario.datacenters[1].vms[2].disks[1][array.raw or "rdm"] = array.copies ~= nil
       lab = labs.start(scenario, labs.QUICK_BIN)
       claim = lab:claim "vm-57-disk-1"
       before = lab:snapshot()
@@ -151,7 +176,7 @@ for _, array in ipairs(ARRAYS) do
         local mark <const> = lab:mark()
         local run <const> = lab:start_populate { claim = raw.name }
         labs.wait_until(WITHIN_S, "progress", function()
-          return count(mark, function(request) return request.path:find "/snapshots$" and request.acted end) > 2
+          return count(mark, function(request) return request.path:find(array.copies) and request.acted end) > 2
         end)
         run:kill "KILL"
         run:wait()
