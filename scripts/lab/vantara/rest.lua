@@ -1,4 +1,5 @@
 --- The wire of a Hitachi VSP: its Configuration Manager REST API, in both forms of its paths; sessions that end, jobs, errors.
+local array_copy <const> = require "lab.array_copy"
 local codec <const> = require "lunalift.codec"
 local json <const> = require "lunalift.json"
 local list <const> = require "lab.list"
@@ -190,7 +191,7 @@ local function shown_pair(self, pair)
     svolLdevId = pair.svol.id,
     snapshotPoolId = self.pool,
     snapshotId = ("%d,%d"):format(pair.pvol.id, pair.mu),
-    progressRate = pair.copy.done * 100 // pair.copy.source.size_bytes,
+    progressRate = array_copy.percent(pair.copy),
     isClone = true,
     canCascade = true,
   }
