@@ -162,6 +162,9 @@ function Vsp:change(method, path, body, headers)
   fail.raise("protocol", "%s: the answer to %s %s is no job", self.api.site, method, path)
 end
 
+-- It was not there; a job that is not there any more tells nothing.
+local function is_missing(why) return why.kind == "not_found" and not why.unanswered end
+
 -- The array ------------------------------------------------------------------------------------------------------------------------
 
 local function check_port(conf)
@@ -457,7 +460,7 @@ function Vsp:unmap(lun, host)
   local path <const> = found and list.find(paths_of(record), "id", host.id)
   if not path then return true end
   local gone <const>, why <const> = self:change("DELETE", ("/luns/%s,%d"):format(host.id, path.number))
-  if gone or why.kind == "not_found" then return true end
+  if gone or is_missing(why) then return true end
   error(fail.wrap(why, "unmap %s from host group %s", lun.name, host.name))
 end
 
@@ -522,7 +525,7 @@ function Vsp:copy_stop(_, copy)
   if not is_copied(pair) and pair.status ~= "SMPP" then
     local path <const> = ("/snapshots/%d,%d"):format(pair.pvolLdevId, pair.muNumber)
     local gone <const>, why <const> = self:change("DELETE", path)
-    if not gone and why.kind ~= "not_found" then error(fail.wrap(why, "delete pair %s", pair.snapshotId)) end
+    if not gone and not is_missing(why) then error(fail.wrap(why, "delete pair %s", pair.snapshotId)) end
   end
   local what <const> = ("deleting pair %s"):format(pair.snapshotId)
   poll.wait(what, { within_s = PAIR_GONE_WITHIN_S }, function() return not pair_of(self, copy) end)

@@ -128,6 +128,13 @@ describe("vantara", function()
       assert.is_true(array:unmap(LUN, TWO))
     end)
 
+    it("may be there yet when the array has forgotten the job that removes them", function()
+      site:get_ldev(4660, record { ports = { path("CL1-A", 1, 0) } })
+      wire:expect("DELETE", SCOPE .. "/luns/CL1-A,1,0"):reply(job "Started", 202)
+      wire:expect("GET", SCOPE .. "/jobs/100"):refuse(404, refusal "KART30013-E")
+      assert.is_true(raised(array.unmap, array, LUN, ONE).unanswered)
+    end)
+
     it("that are gone count as removed, before and meanwhile; so does a volume that is gone", function()
       site:get_ldev(4660, record { ports = { path("CL1-A", 1, 0) } })
       assert.is_true(array:unmap(LUN, TWO))
