@@ -16,6 +16,7 @@ local secret <const> = require "lunalift.secret"
 local site <const> = require "lib.site"
 local task <const> = require "lunalift.task"
 local timer <const> = require "lunalift.timer"
+local vendor_doc <const> = require "lib.vendor_doc"
 local vmdk <const> = require "lib.vmdk"
 local words <const> = require "lib.words"
 
@@ -27,8 +28,8 @@ usage: lunalift populate [flags]
 Fills the volume behind a claim with the bytes of a VMware disk: an ESXi host asks, the array moves the data.
 
 A flag is --name VALUE or --name=VALUE. Its twin in the environment is LUNALIFT_NAME, in capitals with underscores; the variable
-in brackets is read after that. Options of an array come from the environment alone: ONTAP_SVM for ontap. The variable cacert holds
-certificate authorities in PEM, to be trusted beside --ca-file and the system's.
+in brackets is read after that. Options of an array come from the environment alone. The variable cacert holds certificate authorities in
+PEM, to be trusted beside --ca-file and the system's.
 
 ]]
 
@@ -303,8 +304,9 @@ local function vendor_options(vendor)
   return values
 end
 
----@return lib.SiteConf
-function M.site_conf(values)
+--- What `lib.arrays` opens an array with.
+---@return table
+function M.array_conf(values)
   local array <const> = vendor_options(values["storage-vendor-product"])
   array.vendor = values["storage-vendor-product"]
   array.hostname = values["storage-hostname"]
@@ -313,8 +315,13 @@ function M.site_conf(values)
   array.token = values["storage-token"]
   array.timeout_s = values["storage-http-timeout-seconds"] or array.timeout_s
   array.tls = trust(values, values["storage-thumbprint"], values["storage-skip-ssl-verification"] == "true")
+  return array
+end
+
+---@return lib.SiteConf
+function M.site_conf(values)
   return {
-    array = array,
+    array = M.array_conf(values),
     vcenter = {
       host = values["vsphere-hostname"],
       username = values["vsphere-username"],
@@ -440,12 +447,21 @@ local function refuse_word(word)
   error(fail.hint(fail.new("config", "'%s' is no flag", word), "give --name=value; a value with blanks needs quotes"))
 end
 
+local function options_of_arrays()
+  local vendors <const> = {}
+  for _, name in ipairs(arrays.names()) do
+    local ok <const>, vendor <const> = pcall(arrays.describe, name)
+    vendors[#vendors + 1] = ok and vendor or nil
+  end
+  return "\nOptions of arrays, in the environment:\n\n" .. vendor_doc.help(vendors)
+end
+
 ---@param args string[]
 ---@return integer exit_code
 function M.run(args)
   local values <const>, rest <const> = flags.parse(args, M.FLAGS)
   if values.help then
-    console.out(USAGE .. flags.help(M.FLAGS) .. "\n" .. AFTERWORD)
+    console.out(USAGE .. flags.help(M.FLAGS) .. "\n" .. options_of_arrays() .. AFTERWORD)
     return 0
   end
   if values.version then return require("cli.main").main { "version" } end

@@ -2,6 +2,8 @@
 local arrays <const> = require "lib.arrays"
 local check <const> = require "lib.vendor_check"
 local console <const> = require "lunalift.console"
+local contract <const> = require "lib.vendor_contract"
+local doc <const> = require "lib.vendor_doc"
 local fail <const> = require "lib.fail"
 local script <const> = require "lunalift.script"
 local words <const> = require "lib.words"
@@ -50,42 +52,68 @@ local function check_file(name)
   return 0
 end
 
+local ACCOUNT <const> = { "STORAGE_HOSTNAME", "STORAGE_USERNAME", "STORAGE_PASSWORD" }
+
+-- The variables of all arrays, as populate has them.
+local function common()
+  local options <const> = {}
+  for _, flag in ipairs(require("cli.vendor_call").array_flags()) do
+    if flag.name:find "^storage%-" and flag.env then
+      local is_needed <const> = contract.has(ACCOUNT, flag.env)
+      options[#options + 1] = { env = flag.env, help = flag.help, required = is_needed }
+    end
+  end
+  return options
+end
+
+local function document(first, second)
+  local is_secret <const> = first == "--secret" or second == "--secret"
+  local vendor <const> = arrays.describe(first == "--secret" and second or first)
+  console.out(is_secret and doc.secret(vendor, common()) or doc.markdown(vendor))
+  return 0
+end
+
+local function call(...) return require("cli.vendor_call").run { ... } end
+
 -- Verb, how it is called, what it does, and what runs it.
 local VERBS <const> = {
   { "list", "list", "the vendors there are, and where each comes from", list },
   { "show", "show NAME", "its source", show },
   { "check", "check FILE|NAME", "what it lacks of the contract, each with line and fix; opens no array", check_file },
+  { "doc", "doc NAME [--secret]", "its settings as Markdown; or as a Secret to fill in", document },
+  { "call", "call NAME FUNCTION [JSON]…", "one function against the array of the environment (STORAGE_…)", call },
 }
 
 local function usage()
   local lines <const> = { "usage:" }
   for _, verb in ipairs(VERBS) do
-    lines[#lines + 1] = ("  lunalift vendor %-28s %s"):format(verb[2], verb[3])
+    lines[#lines + 1] = ("  lunalift vendor %-27s %s"):format(verb[2], verb[3])
   end
   return table.concat(lines, "\n") .. "\n"
+end
+
+-- The program has read them before any script ran.
+local function without_scripts(args)
+  local rest <const>, is_value = {}, false
+  for _, word in ipairs(args) do
+    if not is_value and word ~= "--scripts" and not word:find "^%-%-scripts=" then rest[#rest + 1] = word end
+    is_value = word == "--scripts"
+  end
+  return rest
 end
 
 ---@param args string[]
 ---@return integer exit_code
 function M.run(args)
-  local words_given <const> = {}
-  local i = 1
-  while i <= #args do -- main has read where scripts are
-    if args[i] == "--scripts" then
-      i = i + 1
-    elseif not args[i]:find "^%-%-scripts=" then
-      words_given[#words_given + 1] = args[i]
-    end
-    i = i + 1
-  end
-  local name <const> = table.remove(words_given, 1)
+  local rest <const> = without_scripts(args)
+  local name <const> = table.remove(rest, 1)
   if name == "--help" then
     console.out(usage())
     return 0
   end
   for _, verb in ipairs(VERBS) do
     local needs_word <const> = verb[2]:find " [A-Z]" ~= nil
-    if verb[1] == name and (not needs_word or words_given[1]) then return verb[4](table.unpack(words_given)) end
+    if verb[1] == name and (not needs_word or rest[1]) then return verb[4](table.unpack(rest)) end
   end
   error(fail.hint(fail.new("config", "vendor needs a verb, and most verbs a name"), "see lunalift help vendor"))
 end

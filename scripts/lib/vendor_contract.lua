@@ -6,6 +6,7 @@ M.API = 1
 ---@class lib.VendorFunction
 ---@field name string
 ---@field params string[]
+---@field list? boolean returns a list
 ---@field effect? boolean changes the array
 ---@field optional? boolean
 ---@field with? string[] those that it is of use with only
@@ -14,15 +15,15 @@ M.API = 1
 M.FUNCTIONS = {
   { name = "info", params = {} },
   { name = "lun_of", params = { "pv" } },
-  { name = "targets", params = {}, optional = true },
-  { name = "hosts_of", params = { "initiators", "name" } },
+  { name = "targets", list = true, params = {}, optional = true },
+  { name = "hosts_of", list = true, params = { "initiators", "name" } },
   { name = "create_host", params = { "name", "initiators" }, effect = true, optional = true, with = { "remove_host" } },
   { name = "why_none", params = { "initiators" }, optional = true },
   { name = "remove_host", params = { "host" }, effect = true, optional = true, with = { "create_host" } },
-  { name = "maps_of", params = { "lun" } },
+  { name = "maps_of", list = true, params = { "lun" } },
   { name = "map", params = { "lun", "host" }, effect = true },
   { name = "unmap", params = { "lun", "host" }, effect = true },
-  { name = "luns_of", params = { "host" }, optional = true },
+  { name = "luns_of", list = true, params = { "host" }, optional = true },
   { name = "find_lun", params = { "id" }, optional = true },
   {
     name = "copy_start",

@@ -60,7 +60,7 @@ local M <const> = {
   fabrics = { "iscsi", "fc" },
   limits = { requests_per_s = 20 },
   options = {
-    svm = { type = "string", env = "ONTAP_SVM", help = "SVM of the volumes, if the account sees more than one" },
+    svm = { type = "string", env = "ONTAP_SVM", help = "SVM of the volumes; needed if the account sees more than one" },
   },
   maintainer = "Lunalift",
   status = "stable",

@@ -52,18 +52,22 @@ local M <const> = {
   fabrics = { "fc", "iscsi" },
   limits = { requests_per_s = 20 },
   options = {
-    port = { type = "integer", env = "STORAGE_PORT", help = "of the REST API: 443, or Ops Center's 23451" },
+    port = {
+      type = "integer",
+      env = "STORAGE_PORT",
+      help = "port of the REST API: 443 unless the address names one; Ops Center's is 23451",
+    },
     storage_id = {
       type = "string",
       env = "STORAGE_ID",
       required = true,
-      help = "storage device id, of 12 digits, or serial number",
+      help = "storage device id, 12 digits such as 934000612345, or serial number, 612345; Ops Center takes the former",
     },
     groups = {
       type = "string",
       env = "HOSTGROUP_ID_LIST",
       default = "",
-      help = "host groups to map to, CL1-A,1:CL2-B,1; else those that the host is logged in to",
+      help = "host groups to map to, CL1-A,1:CL2-B,1; else those through which the ESXi host is logged in",
     },
     copy_speed = {
       type = "string",

@@ -26,6 +26,7 @@ describe("lunalift populate", function()
           if name ~= "ontap" then fail.raise("config", "no storage vendor '%s'", name) end
         end,
         describe = function() return vendor end,
+        names = function() return { "ontap" } end,
       },
       ["lib.site"] = {
         new = function(given)
