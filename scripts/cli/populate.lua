@@ -109,7 +109,7 @@ M.FLAGS = {
     name = "host-lease-namespace",
     env = "HOST_LEASE_NAMESPACE",
     default = "openshift-mtv",
-    help = "namespace of the Leases that share a host",
+    help = "namespace of the Leases by which pods share a host; empty: they do not",
   },
   {
     name = "host-lease-duration",
@@ -155,6 +155,12 @@ M.FLAGS = {
     type = "bool",
     default = false,
     help = "fail unless the array moves the data; what can be known is known before anything is changed",
+  },
+  {
+    name = "clone-slots",
+    type = "integer",
+    default = 2,
+    help = "clones that may run on one host at a time; 0: any number",
   },
   {
     name = "verify",
@@ -343,7 +349,7 @@ function M.request_of(values)
     namespace = values["target-namespace"],
     migration_host = values["migration-host"],
     lease_namespace = values["host-lease-namespace"],
-    lease_seconds = values["host-lease-duration"],
+    lease_s = math.max(1, values["host-lease-duration"]),
     journal = values.journal,
     kubeconfig = values.kubeconfig,
     verify = values.verify,
@@ -351,6 +357,7 @@ function M.request_of(values)
     patience_s = values.patience,
     bind_within_s = values["bind-timeout"],
     discover_within_s = values["discover-timeout"],
+    clone_slots = values["clone-slots"],
     stall_s = values["stall-timeout"],
     require_offload = values["require-offload"],
     disabled = { rdm = values["disable-rdm-method"], vvol = values["disable-vvol-method"] },

@@ -206,8 +206,10 @@ function M.start(options)
   return self
 end
 
---- What forklift lets its service account `populator` do: Role populator-pvc-reader in the target namespace and ClusterRole
---- populator-pv-reader. No deletion, no Secrets, no other namespace.
+M.LOCKS = "openshift-mtv" -- where upstream's host Leases are
+
+--- What forklift lets its service account `populator` do: Role populator-pvc-reader in the target namespace, populator-lease-reader where
+--- upstream's locks are, and ClusterRole populator-pv-reader. No deletion, no Secrets, no other namespace.
 ---@param namespace string
 ---@return kube.Token
 function M.populator(namespace)
@@ -226,6 +228,12 @@ function M.populator(namespace)
         groups = { "coordination.k8s.io" },
         resources = { "leases" },
         namespaces = here,
+      },
+      {
+        verbs = { "get", "list", "watch", "create", "update" },
+        groups = { "coordination.k8s.io" },
+        resources = { "leases" },
+        namespaces = { M.LOCKS },
       },
       { verbs = { "get" }, groups = { "" }, resources = { "persistentvolumes" } },
     },

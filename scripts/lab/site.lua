@@ -433,6 +433,7 @@ local function start_kube(site, leaf)
       [POPULATOR_TOKEN] = kube.populator(site.scenario.kube.namespace),
     },
   }
+  site.kube:put { apiVersion = "v1", kind = "Namespace", metadata = { name = kube.LOCKS } }
   site.kube_server = "https://127.0.0.1:" .. site.kube.port
   for file, token in pairs { kubeconfig = TOKEN, ["kubeconfig-populator"] = POPULATOR_TOKEN } do
     local text <const> = kube.kubeconfig {

@@ -4,6 +4,7 @@ local evidence <const> = require "lib.evidence"
 local list <const> = require "lib.list"
 local offload <const> = require "lib.offload"
 local timer <const> = require "lunalift.timer"
+local turns <const> = require "lib.turns"
 local words <const> = require "lib.words"
 
 local M <const> = {}
@@ -47,7 +48,7 @@ local function map(self)
     initiators = self.found.initiators,
     ports = host:ports(array.vendor.fabrics),
     before_map = function(through)
-      local args <const> = { host = host.ref, adapters = adapters_of(through) }
+      local args <const> = { host = host.ref, adapters = adapters_of(through), naa = self.found.lun.naa }
       job:promise("host.drop_paths", args, "dead paths on " .. host.name)
     end,
   })
@@ -77,6 +78,7 @@ end
 
 function Copy:start()
   local job <const> = self.job
+  turns.take_slot(job, self.found.host, self.task_id ~= nil)
   self.ends = {
     source = job.request.vmdk.on_host,
     target = DISKS .. self.naa,

@@ -4,6 +4,7 @@ local fail <const> = require "lib.fail"
 local hints <const> = require "lib.hints"
 local host_ports <const> = require "lib.host_ports"
 local timer <const> = require "lunalift.timer"
+local turns <const> = require "lib.turns"
 local vsphere <const> = require "lunalift.vsphere"
 local words <const> = require "lib.words"
 
@@ -172,7 +173,8 @@ end
 ---@param options { within_s: number, adapters: string[] }
 ---@return table device
 function Host:discover(lun, options)
-  local until_s <const> = timer.now() + options.within_s
+  local until_s = timer.now() + options.within_s
+  local function is_there() return self:device(lun.naa) ~= nil end
   local rescan_s, pause_s, has_rescanned = timer.now(), LOOK_FIRST_S, false
   if self.job.dry_run then
     self:rescan(options.adapters)
@@ -185,7 +187,7 @@ function Host:discover(lun, options)
     if has_rescanned and timer.now() >= until_s then error(explain_absence(self, lun, options.within_s)) end
     if device and GONE[status] then forget_detached(self, lun.naa) end
     if timer.now() >= rescan_s then
-      self:rescan(options.adapters)
+      until_s = until_s + turns.rescan(self, function() self:rescan(options.adapters) end, is_there)
       rescan_s, pause_s, has_rescanned = timer.now() + RESCAN_EVERY_S, 0, true
     end
     self.job:waiting("%s is %s on %s", lun.naa, status or "not there yet", self.name)
@@ -248,11 +250,15 @@ end
 
 --- Drop dead paths after a LUN was taken away.
 ---@param adapters string[]
-function Host:drop_paths(adapters)
-  for _, adapter in ipairs(adapters) do
-    local args <const> = { type = "delete", adapter = adapter }
-    self:set_state("host.drop_paths", adapter, "storage core adapter rescan", args, { timeout_s = DROP_TIMEOUT_S })
+---@param naa? string of the LUN
+function Host:drop_paths(adapters, naa)
+  local function drop()
+    for _, adapter in ipairs(adapters) do
+      local args <const> = { type = "delete", adapter = adapter }
+      self:set_state("host.drop_paths", adapter, "storage core adapter rescan", args, { timeout_s = DROP_TIMEOUT_S })
+    end
   end
+  turns.rescan(self, drop, function() return naa ~= nil and not self:device(naa) end)
 end
 
 -- ---- the clone ----

@@ -19,7 +19,7 @@ Site.__index = Site
 
 ---@param conf lib.SiteConf
 ---@return lib.Site
-function M.new(conf) return setmetatable({ conf = conf, mutex = task.mutex(), opened = {} }, Site) end
+function M.new(conf) return setmetatable({ conf = conf, mutex = task.mutex(), opened = {}, last = {} }, Site) end
 
 local function once(self, name, open)
   local _lock <close> = self.mutex:lock()
@@ -53,8 +53,15 @@ local function close(self, name)
   if not ok then self.job:warn("not logged out of the %s: %s; its login ends by itself", name, fail.text(why)) end
 end
 
+--- Call its `close` when the site is closed.
+---@param what { close: fun() }
+function Site:closing(what) self.last[#self.last + 1] = what end
+
 --- Log out everywhere at once, so that a peer that hangs costs no other its logout. What cannot be closed is only said.
 function Site:close()
+  for _, what in ipairs(self.last) do
+    what.close()
+  end
   task.all {
     function() close(self, "array") end,
     function() close(self, "vcenter") end,

@@ -1,6 +1,7 @@
 --- How each promise is kept. Every undo is idempotent and needs nothing but its plain arguments, so that any process can run it.
 local array_copies <const> = require "lib.array_copies"
 local fail <const> = require "lib.fail"
+local turns <const> = require "lib.turns"
 
 local M <const> = {}
 
@@ -67,7 +68,7 @@ M["array.unmap"] = {
 
 M["host.drop_paths"] = {
   within_s = 400,
-  run = function(job, args) job.site:vcenter():host_again(args.host):drop_paths(args.adapters) end,
+  run = function(job, args) job.site:vcenter():host_again(args.host):drop_paths(args.adapters, args.naa) end,
 }
 
 M["array.remove_host"] = {
@@ -79,6 +80,13 @@ M["array.remove_host"] = {
       if outcome == "removed" then said(job, "host object removed") end
     end
   end,
+}
+
+-- It runs out by itself.
+M["lease.release"] = {
+  within_s = 60,
+  cosmetic = true,
+  run = function(job, args) turns.release(job, args) end,
 }
 
 return M

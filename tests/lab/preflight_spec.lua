@@ -297,6 +297,7 @@ describe("preflight", function()
     assert.equal("pass", results["permission: volumes"].status)
     assert.matches("get,list,create,update leases.coordination.k8s.io", results["permission: journal"].text)
     flags["target-namespace"] = nil
+    env.HOST_LEASE_NAMESPACE = "elsewhere"
     local own <const>, done <const> = look { env = env, flags = flags }
     assert.equal(0, done.code)
     assert.same({ "pass", "pass" }, { own["permission: claims"].status, own["permission: journal"].status })

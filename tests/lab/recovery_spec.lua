@@ -124,7 +124,7 @@ describe("after a run that was killed", function()
       local code, found = reap("--journal", "file:" .. journal)
       assert.equal(5, code)
       assert.same({ "journal", "dead", "left" }, { found.items[1].kind, found.items[1].state, found.items[1].outcome })
-      assert.matches("the clone to %S+ on %S+ runs; device %S+ is on", found.items[1].about)
+      assert.matches("the clone to %S+ on %S+ runs; a slot for clones on %S+; device %S+ is on", found.items[1].about)
       assert.equal(1, #lab:host_state(HOST).writers)
 
       code, found = reap("--apply", "--journal", "file:" .. journal)

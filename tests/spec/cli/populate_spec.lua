@@ -119,11 +119,11 @@ describe("lunalift populate", function()
     variables.HOST_LEASE_NAMESPACE, variables.HOST_LEASE_DURATION_SECONDS = "mtv", "20.5"
     variables.DISABLE_RDM_METHOD = "true"
     run { ["owner-uid"] = "u-1" }
-    assert.same({ "u-1", "mtv", 20.5 }, { request.claim_uid, request.lease_namespace, request.lease_seconds })
+    assert.same({ "u-1", "mtv", 20.5 }, { request.claim_uid, request.lease_namespace, request.lease_s })
     assert.same({ vvol = false, rdm = true }, request.disabled)
     variables.HOST_LEASE_NAMESPACE, variables.HOST_LEASE_DURATION_SECONDS = nil, nil
     run { ["owner-uid"] = "" }
-    assert.same({ "openshift-mtv", 10 }, { request.lease_namespace, request.lease_seconds })
+    assert.same({ "openshift-mtv", 10 }, { request.lease_namespace, request.lease_s })
     assert.is_nil(request.claim_uid)
   end)
 
