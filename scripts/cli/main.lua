@@ -12,6 +12,8 @@ local M <const> = {}
 
 M.VERSION = "1.0.0"
 
+local ABOUT <const> = "Copies VMware disks into Kubernetes volumes inside the storage array."
+
 local COMMANDS <const> = {
   { "populate", "fill a volume from a VMDK inside the storage array (also: any first argument that is a flag)" },
   { "preflight", "look at all that a copy needs, and change nothing" },
@@ -39,7 +41,7 @@ local EXIT <const> = {
 function M.exit_code(why) return EXIT[why.kind] or 1 end
 
 local function usage()
-  local lines <const> = { "usage: lunalift COMMAND [flags]", "" }
+  local lines <const> = { "usage: lunalift COMMAND [flags]", "", ABOUT, "" }
   for _, command in ipairs(COMMANDS) do
     lines[#lines + 1] = ("  %-10s %s"):format(command[1], command[2])
   end
