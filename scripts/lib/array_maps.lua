@@ -34,6 +34,18 @@ local function ids_of(ports)
   return words.list(ids)
 end
 
+-- What it lacks of the fabrics that it speaks: many arrays' host objects hold one only.
+local function lost_paths(held, to)
+  local speaks <const>, lost <const> = {}, {}
+  for _, port in ipairs(initiator.among(to.initiators, held)) do
+    speaks[port.kind] = true
+  end
+  for _, port in ipairs(initiator.missing(to.initiators, held)) do
+    if speaks[port.kind] then lost[#lost + 1] = port end
+  end
+  return lost
+end
+
 -- A name proves little. What shows LUNs to other machines, too, is neither to be mapped to nor to be removed.
 local function check_ours(array, host, to)
   local held <const> = host.ports or {}
@@ -54,7 +66,8 @@ local function check_ours(array, host, to)
       fail.new("conflict", "%s on %s bears our name and holds none of %s", host.name, array.where, ids_of(lacking))
     error(fail.hint(why, "delete it when no copy uses it: it is made anew then"))
   end
-  if #lacking > 0 then array.job:warn("%s lacks %s: the copy uses the other paths", host.name, ids_of(lacking)) end
+  local lost <const> = lost_paths(held, to)
+  if #lost > 0 then array.job:warn("%s lacks %s: the copy uses the other paths", host.name, ids_of(lost)) end
 end
 
 -- One that was found is promised, too: its maker leaves it while we use it. Whoever is last removes it.

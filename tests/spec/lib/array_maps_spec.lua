@@ -237,12 +237,16 @@ describe("a LUN", function()
     end)
 
     it("that is used as it is when it lacks a port: an older run's, or one whose path was down", function()
+      local other <const> = { kind = A.kind, id = "iqn.c", adapter = "vmhba9" }
+      array.hosts = { ours "h-1" }
+      show { A, other }
+      assert.same({ "warning xcopy-h lacks iqn.c: the copy uses the other paths" }, fake_job.only(job.trace, "warning"))
+    end)
+
+    it("that lacks nothing when the rest is of another fabric than it speaks", function()
       array.hosts = { ours "h-1" }
       show { A, B }
-      assert.same(
-        { "warning xcopy-h lacks fc.1:2: the copy uses the other paths" },
-        fake_job.only(job.trace, "warning")
-      )
+      assert.same({}, fake_job.only(job.trace, "warning"))
     end)
 
     it("or none, and the array says what it sees where it makes none itself", function()
