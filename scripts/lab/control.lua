@@ -1,4 +1,5 @@
 --- The control door: plain HTTP on a loopback port, for tests. Nothing that is being tested may know it.
+local files <const> = require "lab.files"
 local fs <const> = require "lunalift.fs"
 local json <const> = require "lunalift.json"
 local process <const> = require "lunalift.process"
@@ -147,7 +148,10 @@ end
 --- { in_maintenance, discovery_lag_s, clone_status = "unsupported", settings = { ["Disk.MaxLUN"] = 2 } }.
 function HOST.condition(_, host, body)
   if body.in_maintenance ~= nil then host.in_maintenance = body.in_maintenance end
-  host.clone_status = body.clone_status or host.clone_status
+  if body.clone_status then
+    host.clone_status = body.clone_status
+    files.replace(host.root .. "/var/lab/clone_status", body.clone_status .. "\n") -- for what runs on the host itself
+  end
   host.discovery_lag_s = body.discovery_lag_s or host.discovery_lag_s
   for name, value in pairs(body.settings or {}) do
     host.options[name] = value
