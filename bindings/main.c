@@ -111,8 +111,8 @@ static enum lift_level log_level(int argc, char **argv)
     if (is_verbose(argc, argv))
         return LIFT_LOG_DEBUG;
     const char *level = getenv("LUNALIFT_LOG");
-    if (level == NULL)
-        return LIFT_LOG_INFO;
+    if (level == NULL) /* on a terminal a line would cut the progress bar in two */
+        return isatty(STDOUT_FILENO) && isatty(STDERR_FILENO) ? LIFT_LOG_WARN : LIFT_LOG_INFO;
     return strcmp(level, "debug") == 0   ? LIFT_LOG_DEBUG
            : strcmp(level, "warn") == 0  ? LIFT_LOG_WARN
            : strcmp(level, "error") == 0 ? LIFT_LOG_ERROR
