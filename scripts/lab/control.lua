@@ -159,7 +159,9 @@ function HOST.condition(_, host, body)
   return { options = host.options }
 end
 
+-- What was killed may hold its device for a moment yet.
 local REBOOT <const> = [[for pid in $(cat "$0"/tmp/vmkfstools-wrapper-*/pid); do kill -KILL "-$pid"; done
+for writer in "$0"/var/lab/writers/*@*; do while [ -e "/proc/${writer##*@}" ]; do sleep 0.05; done; done
 rm -rf "$0"/tmp/* "$0"/var/run/*]]
 
 --- Power it off and on: what ran is gone, and with it all that lay in memory.
