@@ -171,7 +171,7 @@ M.FLAGS = {
   { name = "receipt", help = "file for the receipt; default: beside the journal, or with it" },
   { name = "dry-run", type = "bool", default = false, help = "print what would be changed, in order; change nothing" },
   { name = "output", default = "text", choices = { "text", "json" }, help = "text or json" },
-  { name = "quiet", type = "bool", default = false, help = "nothing but errors" },
+  { name = "quiet", type = "bool", default = false, help = "nothing but errors, and the log" },
   { name = "scripts", help = "folder laid over the built-in scripts, file by file" },
   { name = "v", help = "log for debugging, to standard error; a level is taken for klog's sake", type = "level" },
   { name = "vv", help = "and tracebacks", type = "bool" },

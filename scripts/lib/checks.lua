@@ -29,6 +29,7 @@ local M <const> = {}
 ---@field wrapper? lib.Clones
 ---@field targets? table[] the array's ports
 ---@field initiators? lib.Initiator[]
+---@field left? lib.JournalText of a dead run on this volume
 
 ---@class lib.CheckResult
 ---@field name string

@@ -24,13 +24,14 @@ end
 
 --- What an earlier run left there, without taking it.
 ---@param path string
----@return "held"|"left"|nil
+---@return string? text nil: nothing
+---@return boolean? is_held by a process that lives
 function M.look(path)
-  if not files.read(path) then return nil end
+  local text <const> = files.read(path)
+  if not text then return nil end
   local lock <const> = files.lock(path)
-  if not lock then return "held" end
-  lock:close()
-  return "left"
+  if lock then lock:close() end
+  return text, not lock
 end
 
 function File:write(journal) assert(files.write(self.path, form.encode(journal, self.where))) end

@@ -79,7 +79,7 @@ return {
     kind = "not_found",
     message = "there is no claim {claim} in namespace {namespace}",
     why = "The claim was deleted, or one of the two names is not right.",
-    fix = "check --owner-name and --target-namespace",
+    fix = "check --owner-name and --target-namespace; what a run left for a claim that is gone: lunalift reap",
   },
   {
     name = "claim not bound",

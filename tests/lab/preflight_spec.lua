@@ -8,6 +8,7 @@ local VOLUMES <const> = "/api/v1/persistentvolumes"
 local LEASES <const> = "/apis/coordination.k8s.io/v1/namespaces/move/leases"
 local REVIEWS <const> = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
+local EMPTY <const> = '{"v":1,"entries":[]}'
 local DISK <const> = "O'Neil's db/söhne & co.vmdk"
 
 local function site()
@@ -322,7 +323,7 @@ describe("preflight", function()
       local mark <const> = { ["lunalift.io/journal"] = "true" }
       put(LEASES, "Lease", {
         apiVersion = "coordination.k8s.io/v1",
-        metadata = { name = name, namespace = "move", labels = mark, annotations = { ["lunalift.io/journal"] = "{}" } },
+        metadata = { name = name, namespace = "move", labels = mark, annotations = { ["lunalift.io/journal"] = EMPTY } },
         spec = spec,
       })
     end

@@ -1,6 +1,7 @@
 --- Checks of what is filled: the claim, its volume, what the account may do with both, and other runs.
 local codec <const> = require "lunalift.codec"
 local evidence <const> = require "lib.evidence"
+local form <const> = require "lib.journal_form"
 local hints <const> = require "lib.hints"
 local journal_file <const> = require "lib.journal_file"
 local journal_lease <const> = require "lib.journal_lease"
@@ -65,8 +66,9 @@ local function check_journal(found)
   local claim <const> = found.volume.claim
   for _, item in ipairs(journal_lease.list(found.job, claim.namespace)) do
     if item.name == "lunalift-" .. claim.uid then
-      if item.is_dead then return hints.say("journal left", { journal = "Lease " .. item.name }) end
-      hints.raise("journal held", { holder = item.holder })
+      if not item.is_dead then hints.raise("journal held", { holder = item.holder }) end
+      found.left = form.decode(item.lease.metadata.annotations[journal_lease.MARK], "Lease " .. item.name)
+      return hints.say("journal left", { journal = "Lease " .. item.name })
     end
   end
   return "no run of this volume is under way"
@@ -74,10 +76,11 @@ end
 
 local function check_journal_file(found)
   local path <const> = journals.path(found.job, found.volume)
-  local state <const> = journal_file.look(path)
-  if state == "held" then hints.raise("journal held", { holder = "of journal " .. path }) end
-  if state == "left" then return hints.say("journal left", { journal = path }) end
-  return "no run of this volume is under way"
+  local text <const>, is_held <const> = journal_file.look(path)
+  if is_held then hints.raise("journal held", { holder = "of journal " .. path }) end
+  if not text then return "no run of this volume is under way" end
+  found.left = form.decode(text, path)
+  return hints.say("journal left", { journal = path })
 end
 
 -- ---- turns on the host ----

@@ -67,6 +67,7 @@ local function check_readers(found)
   if not found.wrapper:offers "taskList" then return nil, "this wrapper lists no clones" end
   for _, clone in ipairs(found.wrapper:tasks()) do
     if clone.state == "running" and clone.source == path then
+      if found.left and found.left.task == clone.taskId then return "only that of the run that left its journal" end
       hints.raise("disk being copied", { task = clone.taskId, host = found.host.name, path = path })
     end
   end
@@ -131,5 +132,5 @@ return {
   { name = "snapshots", of = "disk", needs = { "disk" }, run = check_snapshots },
   { name = "locks", of = "disk", needs = { "disk" }, run = check_locks },
   { name = "source file", of = "disk", needs = { "wrapper", "disk" }, by = "host", run = check_file },
-  { name = "clones of the disk", of = "disk", needs = { "wrapper" }, by = "host", run = check_readers },
+  { name = "clones of the disk", of = "disk", needs = { "wrapper", "other runs" }, by = "host", run = check_readers },
 }

@@ -1,4 +1,5 @@
 local fail <const> = require "lib.fail"
+local fs <const> = require "lunalift.fs"
 local fake_job <const> = require "spec.support.fake_job"
 
 describe("the checks", function()
@@ -181,5 +182,21 @@ describe("the checks", function()
       datastore.free_bytes = untold or nil
       assert.is_nil((named("room for descriptors").run(found)))
     end
+  end)
+
+  it("blame no copy of the disk on others that the next run goes on with", function()
+    local path <const> = os.tmpname()
+    job.request.journal, job.request.vmdk.on_host = "file:" .. path, "/vmfs/volumes/ds/a/a.vmdk"
+    local clone <const> = { taskId = "t-1", state = "running", source = "/vmfs/volumes/ds/a/a.vmdk" }
+    local wrapper <const> = { offers = function() return true end, tasks = function() return { clone } end }
+    local found <const> =
+      { job = job, volume = { claim = { uid = "u-1" } }, host = { name = "esx" }, wrapper = wrapper }
+    assert(fs.write(path, '{"v":1,"task":"t-1","entries":[]}'))
+    assert.matches("a run that ended left", (named("other runs").run(found)))
+    assert.equal("only that of the run that left its journal", (named("clones of the disk").run(found)))
+    clone.taskId = "t-2"
+    assert.matches("clone t%-2 on esx reads", raised(named("clones of the disk").run, found).message)
+    assert(fs.remove(path))
+    assert(fs.remove(path .. ".lock"))
   end)
 end)
