@@ -157,12 +157,20 @@ local function keep_promise(job, promise, undo, within_s)
   end
 end
 
+local function why_left(left, undo)
+  for _, item in ipairs(left) do
+    if item.promise.undo == undo then return item.why end
+  end
+end
+
 -- Who lost the journal settles nothing: the promises are another's now. What a later version promised is kept, with all before it.
-local function settle_one(self, job, promise)
+local function settle_one(self, job, promise, left)
   local may <const>, lost <const> = pcall(self.fence, self)
   if not may then return fail.of(lost), true end
   local known <const>, undo <const> = pcall(undo_of, promise.undo)
   if not known then return fail.of(undo), true end
+  local missing <const> = undo.after and why_left(left, undo.after)
+  if missing then return missing end
   local within_s <const> = job:time_for(undo.within_s)
   self.undoing = task.shield(within_s, keep_promise, job, promise, undo, within_s)
   local _, why <const> = self.undoing:join()
@@ -192,7 +200,7 @@ function Ledger:settle(job)
   local left <const> = {}
   for i = #self.promises, 1, -1 do
     local promise <const> = self.promises[i]
-    local why <const>, barrier <const>, cosmetic <const> = settle_one(self, job, promise)
+    local why <const>, barrier <const>, cosmetic <const> = settle_one(self, job, promise, left)
     if not why then
       note(job, promise.about, self.withdraw, self, promise)
     elseif cosmetic then -- said, kept for the next run or reap, and no reason to call a copy unfinished

@@ -8,6 +8,7 @@ local M <const> = {}
 ---@class lib.Undo
 ---@field within_s number its own deadline, which leaves room for a call or two that are never answered
 ---@field barrier? boolean while it is not kept, nothing promised before it may be touched
+---@field after? string an undo that must have been kept before: it has no use while that one is left
 ---@field cosmetic? boolean what stays when it is not kept harms nobody
 ---@field run fun(job: lib.Job, args: table)
 
@@ -66,8 +67,10 @@ M["array.unmap"] = {
   end,
 }
 
+--- Paths to a LUN that is still mapped are not dead.
 M["host.drop_paths"] = {
   within_s = 400,
+  after = "array.unmap",
   run = function(job, args) job.site:vcenter():host_again(args.host):drop_paths(args.adapters, args.naa) end,
 }
 

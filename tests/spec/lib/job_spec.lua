@@ -19,6 +19,7 @@ describe("a job", function()
     undo[name] = {
       within_s = options and options.within_s or 5,
       barrier = options and options.barrier,
+      after = options and options.after,
       run = function(job, args)
         job.trace[#job.trace + 1] = ("undo %s %s"):format(name, args.id or "")
         job.ledger.undone[#job.ledger.undone + 1] = name .. " undone"
@@ -290,6 +291,22 @@ describe("a job", function()
       assert.same("journal host.detach", fake_job.only(job.trace, "journal")[3])
       assert.same({}, fake_job.only(job.trace, "journal cleared"))
       assert.same(1, #fake_job.only(job.trace, "failed leave nothing behind"))
+    end)
+
+    it("keeps one that has no use while another is left, and nothing else", function()
+      undoes("array.unmap", { why = fake_job.refusal "denied" })
+      undoes("host.drop_paths", { after = "array.unmap" })
+      undoes "array.remove_host"
+      local job <const> = fake_job.new()
+      local _, left <const> = job:run(function()
+        job:promise("array.remove_host", { id = 1 }, "a host object")
+        job:promise("host.drop_paths", { id = 2 }, "dead paths")
+        job:promise("array.unmap", { id = 3 }, "a map")
+      end)
+      assert.same({ "a map", "dead paths" }, { left[1].promise.about, left[2].promise.about })
+      assert.equal(2, #left)
+      assert.equal(0, #fake_job.only(job.trace, "undo host.drop_paths"))
+      assert.equal(1, #fake_job.only(job.trace, "undo array.remove_host"))
     end)
 
     it("keeps all earlier ones behind a barrier that does not fall", function()
