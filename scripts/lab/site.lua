@@ -232,7 +232,7 @@ local function make_datastore(site, given)
   local volume <const> = kind == "VMFS" and add_volume(site, "ds_" .. given.moref:gsub("%-", "_"), size, {}) or {}
   local folder <const> = ("%s/datastores/%s"):format(site.dir, given.moref)
   files.mkdirs(folder)
-  if kind ~= "VMFS" then assert(fs.write(folder .. "/.no-xcopy", kind)) end
+  if kind ~= "VMFS" then assert(fs.write(folder .. "/.kind", kind .. "-1.00\n")) end
   return {
     moref = given.moref,
     name = given.name,

@@ -10,7 +10,7 @@ local M <const> = {}
 ---@field name string
 ---@field of string what it is about: a key of SUBJECTS
 ---@field needs? string[] names of checks whose finds it builds on
----@field fatal? boolean a copy runs it, too: it asks nobody anything that the copy would not ask
+---@field fatal? boolean a copy runs it, too: it asks nobody anything that the copy would not ask, or ask again
 ---@field by? "array"|"host" only where that moves the data
 ---@field run fun(found: lib.Found): string?, string? text of what was found; with a fix it is a warning; nil and a reason: it could not
 --- be looked at; a failure is raised

@@ -1,4 +1,5 @@
---- The two small files that a clone leaves beside its source: an RDM descriptor, and the mapping file that it names.
+--- The two small files that a clone leaves beside its source, or at the top of a VMFS: an RDM descriptor, and the mapping file that it
+--- names.
 local fail <const> = require "lib.fail"
 
 local M <const> = {}

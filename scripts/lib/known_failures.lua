@@ -400,8 +400,20 @@ return {
     about = "ESXi hosts",
     kind = "no_space",
     message = "datastore {datastore} has {free} free, {needs} are needed",
-    why = "vmkfstools writes a small descriptor beside the source for as long as it copies.",
+    why = "vmkfstools writes a small descriptor beside the source, or on another VMFS, for as long as it copies.",
     fix = "make room on {datastore}; if there is some, refresh it in vCenter",
+  },
+  {
+    name = "no vmfs for descriptor",
+    about = "ESXi hosts",
+    kind = "config",
+    message = "no VMFS datastore on host {host} for the RDM descriptor of {path}",
+    why = "The descriptor through which vmkfstools writes to the volume can lie on VMFS alone. For a disk on NFS, vSAN or vVols our "
+      .. "wrapper puts it on any VMFS that the host mounts, with 4 MiB free and no snapshot; others put it beside the disk, where ESXi "
+      .. "refuses it.",
+    fix = "mount a VMFS datastore with 4 MiB free on the host, "
+      .. OR_ANOTHER
+      .. "; with another wrapper there than this version's, install that",
   },
   {
     name = "tmp full",

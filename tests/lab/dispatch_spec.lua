@@ -101,6 +101,40 @@ describe("populate, by the kind of disk,", function()
       end
     end)
 
+    it("keeps the descriptor on a VMFS meanwhile", function()
+      lab:host("vmkfstools", { hang_at = 40 })
+      local running <const> = lab:start_populate { claim = "vm-60-disk-1" }
+      local folder <const> = lab.site.dir .. "/datastores/"
+      local names
+      labs.wait_until(20, "a descriptor", function()
+        names = table.concat(assert(fs.list(folder .. "datastore-15")), "\n")
+        return names:find "%-rdm%.vmdk"
+      end)
+      assert.matches("lunalift%-rdmdisk%-[%x-]+%.vmdk", names)
+      for _, name in ipairs(assert(fs.list(folder .. "datastore-16/a"))) do
+        assert.not_matches("rdm", name)
+      end
+      running:kill "TERM"
+      assert.equal(4, running:wait().code)
+    end)
+
+    it("refuses before anything is changed where the host has no VMFS", function()
+      local kind <const> = lab.site.dir .. "/datastores/datastore-15/.kind"
+      assert(fs.write(kind, "vfat-0.04\n"))
+      local mark <const> = lab:mark()
+      local ended <const> = run "vm-60"
+      fs.remove(kind)
+      assert.equal(2, ended.code)
+      assert.matches(
+        "error: no VMFS datastore on host esx%-01.lab.example for the RDM descriptor of %[filer & co%]",
+        ended.err
+      )
+      assert.matches("\n  fix   mount a VMFS datastore", ended.err, 1, true)
+      for _, request in ipairs(lab:requests_since(mark, "ontap")) do
+        assert.is_false(request.effect, request.method .. " " .. request.path)
+      end
+    end)
+
     it("refuses before anything is changed where offload is required", function()
       local mark <const> = lab:mark()
       local ended <const> = run("vm-60", { words = { "--require-offload" } })

@@ -92,6 +92,20 @@ describe("lunalift reap --scan", function()
     fs.remove(journal)
   end)
 
+  it("finds it as well at the top of a VMFS, where that of a disk on NFS lies", function()
+    local kind <const> = folder:match "^(.*)/" .. "/.kind"
+    assert(fs.write(kind, "NFS-1.00\n"))
+    killed()
+    fs.remove(kind)
+    reboot()
+    local _, found <const> = reap "--apply"
+    assert.matches("^%[Daten & Söhne%] lunalift%-rdmdisk%-%x+%-[%x-]+%.vmdk$", found.descriptor.about)
+    assert.equal("settled", found.descriptor.outcome)
+    assert.is_nil((select(2, reap())).descriptor)
+    tidy(pvc.naa, peer)
+    fs.remove(journal)
+  end)
+
   it("deletes nothing of that name that is no such descriptor, and nothing of upstream's", function()
     local ours <const> = folder .. "/lunalift-rdmdisk-11111111-1111-4111-8111-111111111111.vmdk"
     local theirs <const> = folder .. "/o'db.vmdk-rdmdisk-4711"

@@ -84,15 +84,26 @@ local function check_numbers(found)
   return ("%d, the next LUN will probably be %d"):format(max, next)
 end
 
+local function check_space(free, datastore)
+  if free >= DESCRIPTOR_BYTES then return ("%s free on %s"):format(words.size(free), datastore) end
+  local values <const> = { datastore = datastore, free = words.size(free), needs = words.size(DESCRIPTOR_BYTES) }
+  hints.raise("datastore full", values)
+end
+
+-- Where the source's datastore takes no descriptor the host alone knows its volumes: the wrapper is asked, as the copy will ask it.
+local function check_room_elsewhere(found)
+  local facts <const> = found.wrapper:preflight(found.job.request.vmdk.on_host) or {}
+  local folder <const> = facts.descriptorFolder
+  if folder then return check_space(facts.freeDatastoreBytes or DESCRIPTOR_BYTES, folder) end
+  hints.raise("no vmfs for descriptor", { host = found.host.name, path = found.disk.path })
+end
+
 local function check_room(found)
   local datastore <const> = found.disk.datastore
   local free <const> = datastore.free_bytes
+  if datastore.type ~= "VMFS" then return check_room_elsewhere(found) end
   if not free or free < 0 then return nil, "vCenter does not tell" end -- a vCenter that counts wrongly has been seen to tell less than none
-  if free < DESCRIPTOR_BYTES then
-    local values <const> = { datastore = datastore.name, free = words.size(free), needs = words.size(DESCRIPTOR_BYTES) }
-    hints.raise("datastore full", values)
-  end
-  return ("%s free on %s"):format(words.size(free), datastore.name)
+  return check_space(free, datastore.name)
 end
 
 local function check_tmp(found)
@@ -143,8 +154,15 @@ return {
     by = "host",
     run = check_mounted,
   },
-  { name = "room for descriptors", of = "datastore", needs = { "disk" }, fatal = true, by = "host", run = check_room },
   { name = "wrapper", of = "host", needs = { "host state" }, fatal = true, by = "host", run = check_wrapper },
+  {
+    name = "room for descriptors",
+    of = "datastore",
+    needs = { "disk", "wrapper" },
+    fatal = true,
+    by = "host",
+    run = check_room,
+  },
   {
     name = "initiators",
     of = "host",

@@ -168,7 +168,7 @@ describe("the checks", function()
   end)
 
   it("find the descriptor's room too small, and /tmp's", function()
-    local datastore <const> = { name = "ds", free_bytes = 100 }
+    local datastore <const> = { name = "ds", type = "VMFS", free_bytes = 100 }
     local found <const> = { disk = { datastore = datastore }, host = { name = "esx" }, facts = { freeTmpBytes = 10 } }
     assert.equal(
       "datastore ds has 100 bytes free, 4 MiB are needed",
@@ -198,5 +198,39 @@ describe("the checks", function()
     assert.matches("clone t%-2 on esx reads", raised(named("clones of the disk").run, found).message)
     assert(fs.remove(path))
     assert(fs.remove(path .. ".lock"))
+  end)
+
+  describe("ask the wrapper for the descriptor's place where the datastore is no VMFS", function()
+    local room <const> = named("room for descriptors").run
+    local facts, found
+
+    before_each(function()
+      facts = {}
+      found = {
+        job = { request = { vmdk = { on_host = "/vmfs/volumes/filer/a.vmdk" } } },
+        disk = { path = "[filer] a.vmdk", datastore = { name = "filer", type = "NFS", free_bytes = 100 } },
+        host = { name = "esx" },
+        wrapper = {
+          preflight = function(_, source)
+            assert.equal("/vmfs/volumes/filer/a.vmdk", source)
+            return facts
+          end,
+        },
+      }
+    end)
+
+    it("and take what it tells", function()
+      facts = { descriptorFolder = "/vmfs/volumes/1", freeDatastoreBytes = 5 << 20 }
+      assert.equal("5 MiB free on /vmfs/volumes/1", (room(found)))
+      facts.freeDatastoreBytes = 100
+      assert.equal("datastore /vmfs/volumes/1 has 100 bytes free, 4 MiB are needed", raised(room, found).message)
+    end)
+
+    it("and refuse without one, or with a wrapper that knows of none", function()
+      local message <const> = "no VMFS datastore on host esx for the RDM descriptor of [filer] a.vmdk"
+      assert.equal(message, raised(room, found).message)
+      facts = nil
+      assert.equal(message, raised(room, found).message)
+    end)
   end)
 end)

@@ -57,6 +57,7 @@ local KNOWN <const> = {
   ["a LUN number beyond Disk.MaxLUN"] = "lun number too high",
   ["a device never listed"] = "device not visible",
   ["a datastore that is full"] = "datastore full",
+  ["a disk on NFS, and no VMFS on the host"] = "no vmfs for descriptor",
   ["a ramdisk /tmp that is full"] = "tmp full",
   ["more than two clones on a host"] = "slots taken",
   -- the copy
