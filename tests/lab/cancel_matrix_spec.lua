@@ -40,7 +40,10 @@ describe("a cancel at each wait of populate", function()
       if why and why.kind ~= "cancelled" then
         wrong[#wrong + 1] = ("%s: %s: %s"):format(case.name, why.kind, why.message)
       end
-      if case.cancel_at and not why then wrong[#wrong + 1] = case.name .. ": went on" end
+      -- The clone moves in real time, so that one run may wait once less than another.
+      if case.cancel_at and not why and outcome.waits >= case.cancel_at then
+        wrong[#wrong + 1] = case.name .. ": went on"
+      end
     end)
     matrix.tell(
       ("%d waits, %d requests, %d cancels, %s"):format(trace.waits, #trace.requests, #cases, matrix.seconds()),

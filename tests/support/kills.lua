@@ -316,11 +316,16 @@ function HOW.between(bench, _, mark) return kill_at_request(bench, mark, asks_fo
 -- ---- what comes after ----
 
 function HOW.starved(bench, point)
+  -- What is refused while OpenSSL sets itself up fails every handshake of the process: more patience is worth nothing.
+  local flags <const> = { patience = "5" }
+  for name, value in pairs(bench.home.flags) do
+    flags[name] = value
+  end
   local bin <const> = bench.lab.bin:gsub("[^/]+$", "tests/lunalift-starved")
   local run <const> = bench.lab:start_populate {
     bin = bin,
     claim = CLAIM,
-    flags = bench.home.flags,
+    flags = flags,
     env = { LUNALIFT_STARVE = point.starve },
   }
   return task.within(WITHIN_S, run.wait, run) or { code = "no end", err = "" }

@@ -200,7 +200,7 @@ def manages_storage():
     refusal(vim.fault.NotFound, lambda: system.RescanHba("vmhba9"))
     refusal(vim.fault.NotFound, lambda: system.DetachScsiLun("0200000000"))
     assert [p.name for p in Seen.host.configManager.imageConfigManager.fetchSoftwarePackages()] == ["vmkfstools-wrapper"]
-    assert list(Seen.host.configManager.kernelModuleSystem.QueryModules()) == []
+    assert [m.name for m in Seen.host.configManager.kernelModuleSystem.QueryModules()] == ["iscsi_vmk"]
 
 
 @step
