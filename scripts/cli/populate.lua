@@ -409,6 +409,15 @@ local function describe_left(left)
   return lines
 end
 
+-- Only a flow that was changed can end so.
+local function undone_flow()
+  local why <const> = fail.new("failed", "the flow ended without job:done: nothing says that the volume holds the disk")
+  return fail.hint(
+    why,
+    "let the flow of --scripts call job:done when the copy is proved, or return earlier with a failure"
+  )
+end
+
 local function result_of(job, why, left)
   local seconds <const> = timer.now() - job.started_s
   local result <const> = { ok = not why and #left == 0, seconds = seconds, left = describe_left(left) }
@@ -489,7 +498,8 @@ function M.run(args)
   job.report:title(title(values))
   local exporter <const> = exporters.open(job, endpoint_of(job, values), values["metrics-path"])
   task.spawn(M.cancel_on_signal, job)
-  local why <const>, left <const> = job:run(require "flows.populate")
+  local why, left <const> = job:run(require "flows.populate")
+  why = why or not job.is_done and not job.dry_run and undone_flow() or nil
   if job.dry_run then print_promises(job) end
   if why and why.traceback and why.kind == "bug" then log.error(why.traceback) end
   local result <const> = result_of(job, why, left)

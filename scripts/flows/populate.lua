@@ -49,7 +49,7 @@ return function(job)
 
   job:step "go on from an earlier run"
   local done <const> = recovery.go_on(job, copy)
-  if done then return job:note(done) end
+  if done then return job:was_done(done) end
 
   copy:show()
 

@@ -24,6 +24,7 @@ local CLOSE_IN_HASTE_S <const> = 3
 ---@field ledger lib.Ledger what it promised to undo
 ---@field dry_run boolean
 ---@field read_only boolean an effect, or the promise of one, is a bug
+---@field is_done? boolean what the flow is for is done and proved
 ---@field facts table what the flow found, for the result and the receipt
 ---@field percent integer 0 … 100, the most that was copied so far
 ---@field latest? lib.Progress
@@ -191,7 +192,15 @@ function Job:done(names)
   for _, name in ipairs(names) do
     achieved[name] = self.facts[name]
   end
+  self.is_done = true
   self.ledger:done(self, achieved)
+end
+
+--- An earlier run has done it, and has proved it.
+---@param achieved table facts
+function Job:was_done(achieved)
+  self.is_done = true
+  self:note(achieved)
 end
 
 -- ---- running ----

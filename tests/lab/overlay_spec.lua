@@ -51,6 +51,13 @@ describe("scripts laid over the built-in ones", function()
     assert.matches("Z move the bytes, as we say here: 8 MiB", ended.out)
   end)
 
+  it("claim no success that they have not proved", function()
+    lay(FLOW, "job:done {", "local _ = {")
+    local ended <const> = lab:populate { flags = { scripts = folder } }
+    assert.equal(1, ended.code)
+    assert.matches("error: the flow ended without job:done", ended.err, 1, true)
+  end)
+
   it("are taken from LUNALIFT_SCRIPTS: a vendor of ours", function()
     lay(VENDOR, 'product = "ONTAP"', 'product = "ONTAP as we patched it"')
     local ended <const> = lab:populate { env = { LUNALIFT_SCRIPTS = folder } }

@@ -38,6 +38,7 @@ describe("lunalift populate", function()
       ["flows.populate"] = function(job)
         request = job.request
         if flow then flow(job) end
+        job:was_done {}
       end,
     }
     flow = nil
