@@ -16,6 +16,25 @@ function M.identifier(name)
   return hex
 end
 
+--- The id of a vVol without the prefixes that say what it is, lower case.
+---@param vvol string
+---@return string
+function M.vvol(vvol)
+  local id <const> = vvol:lower():gsub("^rfc4122%.", ""):gsub("^vvol:", ""):gsub("^naa%.", "")
+  return id
+end
+
+--- The identifier of a device, or of a vVol that bears one, which begins with `prefix` and is `digits` long; nil for another array's.
+---@param by { naa: string?, vvol: string? }
+---@param prefix string
+---@param digits integer
+---@return string? hex
+function M.own(by, prefix, digits)
+  local hex <const> = by.naa and M.identifier(by.naa) or M.vvol(by.vvol):gsub("-", "")
+  local is_own <const> = #hex == digits and hex:sub(1, #prefix) == prefix and not hex:find "%X"
+  return is_own and hex or nil
+end
+
 --- Bytes as hex digits, lower case: arrays put an ASCII serial number so into the NAA.
 ---@param bytes string
 ---@return string

@@ -64,6 +64,16 @@ end
 ---@param fmt string
 function M.raise(kind, fmt, ...) error(M.new(kind, fmt, ...)) end
 
+--- The same with a hint, which is no format.
+---@param kind string
+---@param hint string
+---@param fmt string
+function M.advise(kind, hint, fmt, ...)
+  local failure <const> = M.new(kind, fmt, ...)
+  failure.hint = hint
+  error(failure)
+end
+
 --- What was being done when `why` happened. What decides about retrying, and the hint, stay those of `why`.
 ---@param why any
 ---@param fmt string
@@ -77,6 +87,14 @@ function M.wrap(why, fmt, ...)
   failure.cause = cause
   return failure
 end
+
+--- `value`, or else `why` raised, wrapped in what was being done.
+---@generic T
+---@param value T?
+---@param why Fail?
+---@param fmt string
+---@return T
+function M.assert(value, why, fmt, ...) return value or error(M.wrap(why, fmt, ...)) end
 
 ---@generic T: Fail
 ---@param failure T

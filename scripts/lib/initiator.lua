@@ -126,4 +126,18 @@ function M.one_fabric(ports)
   return "fc", by.fc, left_out
 end
 
+--- The same for a host object that is to be made or found: raises where there is no port for it.
+---@param ports lib.Initiator[]
+---@param holder string "an igroup"
+---@param hint string
+---@return "fc"|"iscsi" fabric
+---@return lib.Initiator[] chosen
+---@return string? left_out of those that were not chosen, with the reasons
+function M.choose(ports, holder, hint)
+  local fabric <const>, chosen <const>, left_out <const> = M.one_fabric(ports)
+  local text <const> = left_out[1] and table.concat(left_out, "; ")
+  if fabric then return fabric, chosen, text end
+  fail.advise("config", hint, "no initiator that %s can hold: %s", holder, text or "none given")
+end
+
 return M

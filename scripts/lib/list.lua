@@ -13,6 +13,18 @@ function M.map(items, fn)
   return results
 end
 
+---@generic T
+---@param items T[]
+---@param is_wanted fun(item: T): any
+---@return T[]
+function M.filter(items, is_wanted)
+  local wanted <const> = {}
+  for _, item in ipairs(items) do
+    if is_wanted(item) then wanted[#wanted + 1] = item end
+  end
+  return wanted
+end
+
 --- The first item whose `field` is `value`.
 ---@generic T: table
 ---@param items T[]

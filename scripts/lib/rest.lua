@@ -1,6 +1,10 @@
---- The REST service of one array: its address, the pace it bears, what its words mean, and its session, which is renewed when lost.
+--- The REST service of one array: its address, the pace it bears, what its words mean, its session, which is renewed when lost, and the
+--- jobs that it goes on with.
 local fail <const> = require "lib.fail"
 local http <const> = require "lunalift.http"
+local log <const> = require "lunalift.log"
+local poll <const> = require "lib.poll"
+local rest_errors <const> = require "lib.rest_errors"
 local secret <const> = require "lunalift.secret"
 local task <const> = require "lunalift.task"
 local timer <const> = require "lunalift.timer"
@@ -8,24 +12,34 @@ local timer <const> = require "lunalift.timer"
 local M <const> = {}
 
 ---@class lib.RestSession
----@field login fun(client: HttpClient): table<string, string|Secret>, any? ask for a session: headers that later requests bear, and what
---- `logout` needs. Raises
+---@field login fun(client: HttpClient, conf: table): table<string, string|Secret>, any? ask for a session: headers that later requests
+--- bear, and what `logout` needs. Raises, also plain failures of the client: they are explained like all others
 ---@field lost fun(why: Fail): boolean? the array has forgotten the session, and did nothing. A refused right is none of these
----@field logout? fun(client: HttpClient, key: any?)
+---@field logout? fun(client: HttpClient, key: any?): any, Fail? a failure is logged, and no more
+
+---@class lib.RestJobs what goes on after it was accepted
+---@field within_s number
+---@field at fun(answer: table): string?, table? the path, and query, where to ask after the job that an answer tells of; nil: there is none
+---@field state fun(job: table): "running"|"done"|"failed"|"unknown", string, table? with a text for people and, when failed, the body of
+--- the error; unknown: the array cannot tell. The answer itself is the first that it gets
 
 ---@class lib.RestSpec
 ---@field port? integer where the user's address names none
 ---@field path? string before the path of every request
 ---@field headers? table<string, string|Secret>
 ---@field basic? boolean user name and password go with every request; with a session that bears `Authorization`, with its login alone
----@field explain? fun(why: Fail) puts the array's own words, code and hint into a failure
+---@field errors? lib.RestErrors what its refusals mean
+---@field explain? fun(why: Fail) the last word on a failure
 ---@field session? lib.RestSession
+---@field jobs? lib.RestJobs
 
 ---@class lib.Rest
 ---@field client HttpClient
 ---@field site string host and user, for messages
 local Rest <const> = {}
 Rest.__index = Rest
+
+local CHECK_LOGIN <const> = "check STORAGE_USERNAME and STORAGE_PASSWORD"
 
 local open_sessions <const> = {} -- this state's, which is one array's; for `abandon`
 
@@ -42,7 +56,7 @@ end
 local function check_login(conf)
   if conf.username and conf.password then return end
   local why <const> = fail.new("config", "%s: a user name and a password are needed", conf.hostname)
-  error(fail.hint(why, "set STORAGE_USERNAME and STORAGE_PASSWORD"))
+  error(fail.hint(why, "set STORAGE_USERNAME and STORAGE_PASSWORD; STORAGE_TOKEN is of no use here"))
 end
 
 --- Nothing is asked yet: the first request logs in.
@@ -53,6 +67,7 @@ function M.open(conf, spec)
   check_login(conf)
   return setmetatable({
     site = ("%s as %s"):format(conf.hostname, conf.username),
+    conf = conf,
     spec = spec,
     session = spec.session,
     generation = 0,
@@ -70,14 +85,33 @@ function M.open(conf, spec)
   }, Rest)
 end
 
+-- ---- failures ----
+
+-- No session, so that it is user name and password that were refused.
+local function is_login_refused(self, why) return self.spec.basic and not self.session and why.status == 401 end
+
+local function explained(self, value)
+  local why <const>, spec <const> = fail.of(value), self.spec
+  local errors <const> = spec.errors
+  if is_login_refused(self, why) then
+    why.refused = nil -- sending it again is a step towards a locked account
+    why.message = self.site .. ": user name or password refused"
+    why.hint = errors and errors.hints and errors.hints[401] or CHECK_LOGIN
+  elseif errors then
+    rest_errors.explain(errors, why)
+  end
+  if spec.explain then spec.explain(why) end
+  return why
+end
+
 -- ---- the session ----
 
 local function refused(self, why)
-  local failure <const> = fail.of(why)
+  local failure <const> = explained(self, why)
   if failure.status ~= 401 and failure.kind ~= "denied" then error(failure) end
-  failure.refused = nil -- sending it again is a step towards a locked account
+  failure.refused = nil -- as above
   failure.message = ("%s: user name or password refused: %s"):format(self.site, failure.message)
-  error(failure.hint and failure or fail.hint(failure, "check STORAGE_USERNAME and STORAGE_PASSWORD"))
+  error(failure.hint and failure or fail.hint(failure, CHECK_LOGIN))
 end
 
 local function forget(self)
@@ -95,7 +129,7 @@ local function renew(self, generation)
   local _lock <close> = self.mutex:lock()
   if self.generation ~= generation then return end
   forget(self)
-  local ok <const>, headers <const>, key <const> = pcall(self.session.login, self.client)
+  local ok <const>, headers <const>, key <const> = pcall(self.session.login, self.client, self.conf)
   if not ok then refused(self, headers) end
   local bears <const> = {}
   for name, value in pairs(headers) do
@@ -121,16 +155,6 @@ local function send(self, method, path, options)
   return self.client:request(method, path, options)
 end
 
-local function explained(self, why)
-  if self.spec.basic and not self.session and why.status == 401 then
-    why.refused = nil
-    why.message = self.site .. ": user name or password refused"
-    why.hint = "check STORAGE_USERNAME and STORAGE_PASSWORD"
-  end
-  if self.spec.explain then self.spec.explain(why) end
-  return fail.of(why)
-end
-
 --- One request, and the same once more in a new session when the array had forgotten the old one.
 ---@param method string
 ---@param path string
@@ -152,11 +176,92 @@ function Rest:ask(method, path, options)
   return nil, explained(self, why)
 end
 
---- Log out.
+--- An answer that is none of the array's. What says nothing is no empty list: it may be a proxy that speaks.
+---@param path string
+function Rest:raise_senseless(path)
+  local why <const> = fail.new("protocol", "%s: the answer to %s makes no sense", self.site, path)
+  why.hint = self.spec.errors and self.spec.errors.elsewhere
+  error(why)
+end
+
+local function body_of(self, reply, path)
+  return type(reply.json) == "table" and reply.json or self:raise_senseless(path)
+end
+
+--- What the array tells at `path`. Raises.
+---@param path string
+---@param query? table
+---@return table
+function Rest:get(path, query) return body_of(self, assert(self:ask("GET", path, { query = query })), path) end
+
+--- The same, or nil where the array itself says that there is no such thing.
+---@return table?
+function Rest:find(path, query)
+  local reply <const>, why <const> = self:ask("GET", path, { query = query })
+  if not reply and why.kind == "not_found" and why.code then return nil end
+  return body_of(self, assert(reply, why), path)
+end
+
+-- What has not ended, or nobody can say how, is `unanswered`.
+local function follow(self, job, path, query)
+  local jobs <const> = self.spec.jobs
+  local state, text, said = jobs.state(job)
+  local function look()
+    if state == "running" then
+      job = self:get(path, query)
+      state, text, said = jobs.state(job)
+    end
+    return state ~= "running"
+  end
+  local ended <const>, why <const> = pcall(poll.wait, "it", { within_s = jobs.within_s, every_s = 0.5 }, look)
+  if not ended then return nil, fail.wrap(why, "%s", text) end
+  if state == "done" then return job end
+  local failure <const> = fail.new("failed", "%s", text)
+  failure.json, failure.unanswered = said, state == "unknown" or nil
+  return nil, explained(self, failure)
+end
+
+--- One request that changes something, followed to the end of its job if that goes on.
+---@param method string
+---@param path string
+---@param body? any sent as JSON
+---@param options? HttpRequestOptions
+---@return table? answer {} for none; the ended job where there was one
+---@return Fail? why
+function Rest:change(method, path, body, options)
+  local request <const> = { json = body }
+  for name, value in pairs(options or {}) do
+    request[name] = value
+  end
+  local reply <const>, why <const> = self:ask(method, path, request)
+  if not reply then return nil, why end
+  local answer <const> = type(reply.json) == "table" and reply.json or {}
+  if not self.spec.jobs then return answer end
+  local at <const>, query <const> = self.spec.jobs.at(answer)
+  if not at then return answer end
+  return follow(self, answer, at, query)
+end
+
+--- DELETE. What the array says is not there counts as removed; a job that is forgotten tells nothing.
+---@param path string
+---@param options? HttpRequestOptions
+---@return true? removed
+---@return Fail? why
+function Rest:remove(path, options)
+  local done <const>, why <const> = self:change("DELETE", path, nil, options)
+  if done or why.kind == "not_found" and why.code and not why.unanswered then return true end
+  return nil, why
+end
+
+--- Log out. What refuses is left to end by itself.
 function Rest:close()
   if not open_sessions[self] then return end
   local key <const> = self.key
-  if self.session.logout then self.session.logout(self.client, key) end
+  if self.session.logout then
+    local called <const>, done <const>, why <const> = pcall(self.session.logout, self.client, key)
+    local failure <const> = not called and done or why
+    if failure then log.info("not logged out of the array", { why = fail.text(failure) }) end
+  end
   forget(self)
 end
 

@@ -1,12 +1,11 @@
 --- NetApp ONTAP 9 (AFF, FAS, ASA, Select, FSx) over its REST API, for volumes that Trident made with a SAN driver.
 local device <const> = require "lib.device"
 local fail <const> = require "lib.fail"
-local http <const> = require "lunalift.http"
 local initiator <const> = require "lib.initiator"
 local list <const> = require "lib.list"
 local log <const> = require "lunalift.log"
 local pages <const> = require "lib.pages"
-local poll <const> = require "lib.poll"
+local rest <const> = require "lib.rest"
 
 local IGROUPS <const> = "/api/protocols/san/igroups"
 local MAPS <const> = "/api/protocols/san/lun-maps"
@@ -15,41 +14,49 @@ local LUNS <const> = "/api/storage/luns"
 local LUN_FIELDS <const> = "serial_number,space.size,class,status.state"
 local OUI <const> = "600a0980" -- an NAA is this, then the 12 characters of the serial number in hex
 local SERIAL_LENGTH <const> = 12
+local NAA_DIGITS <const> = #OUI + 2 * SERIAL_LENGTH
 local OS_TYPE <const> = "vmware"
-local JOB_WITHIN_S <const> = 120
+local RETURN_RECORDS <const> = { query = { return_records = true } }
 
-local MAPPED <const>, GROUP_ELSEWHERE <const> = "1254207", "5374878"
+local MAPPED <const>, GROUP_ELSEWHERE <const> = 1254207, 5374878
 
 local ASK_SVM <const> = "check ONTAP_SVM: LUN and igroup must be in that SVM, and the account must see them"
 local ASK_OS_TYPE <const> = "take the initiator out of the other igroup, or give that igroup the OS type vmware"
-local ASK_ID <const> = "check the adapter's name on the ESXi host"
 
--- What the codes of ONTAP's errors mean to us: first, last, kind, hint. All others stay as their HTTP status says.
+-- What the codes of ONTAP's errors mean to us: kind, hint.
 local MEANINGS <const> = {
-  { 3, 3, "unsupported", "this ONTAP does not know the call: it takes 9.6 or later, and Trident 9.12.1" },
-  { 4, 4, "not_found" },
-  { 6, 6, "denied", "give the account's role access to storage/luns and protocols/san" },
-  { 1254193, 1254193, "conflict", "unmap the LUN from the other igroup, or take the initiator out of one of the two" },
-  { 1254201, 1254201, "not_found" },
-  { 1254207, 1254207, "conflict" },
-  { 1254324, 1254324, "conflict", "two maps of this host would have one LUN number: unmap one of them" },
-  { 2621462, 2621462, "config", ASK_SVM },
-  { 2621706, 2621707, "config", ASK_SVM },
-  { 5373966, 5373966, "unsupported", "the SVM serves NVMe: use one that serves iSCSI or FC" },
-  { 5373969, 5373993, "config", ASK_ID },
-  { 5374023, 5374023, "conflict" },
-  { 5374038, 5374039, "config", ASK_ID },
-  { 5374053, 5374053, "busy", "a restore runs on this LUN: try again when it is over" },
-  { 5374316, 5374316, "busy", "a LUN move runs: try again when it is over" },
-  { 5374329, 5374329, "unsupported", "a vVol is bound by vSphere, never mapped" },
-  { 5374573, 5374584, "config", "give every node that serves the SVM an interface of that protocol" },
-  { 5374732, 5374732, "conflict", ASK_OS_TYPE },
-  { 5374734, 5374734, "conflict", ASK_OS_TYPE },
-  { 5374852, 5374852, "not_found" },
-  { 5374875, 5374875, "not_found", ASK_SVM },
-  { 5374878, 5374878, "not_found", ASK_SVM },
-  { 5374922, 5374922, "not_found" },
+  [3] = { "unsupported", "this ONTAP does not know the call: it takes 9.6 or later, and Trident 9.12.1" },
+  [4] = { "not_found" },
+  [6] = { "denied", "give the account's role access to storage/luns and protocols/san" },
+  [1254193] = { "conflict", "unmap the LUN from the other igroup, or take the initiator out of one of the two" },
+  [1254201] = { "not_found" },
+  [MAPPED] = { "conflict" },
+  [1254324] = { "conflict", "two maps of this host would have one LUN number: unmap one of them" },
+  [2621462] = { "config", ASK_SVM },
+  [2621706] = { "config", ASK_SVM },
+  [2621707] = { "config", ASK_SVM },
+  [5373966] = { "unsupported", "the SVM serves NVMe: use one that serves iSCSI or FC" },
+  [5374023] = { "conflict" },
+  [5374053] = { "busy", "a restore runs on this LUN: try again when it is over" },
+  [5374316] = { "busy", "a LUN move runs: try again when it is over" },
+  [5374329] = { "unsupported", "a vVol is bound by vSphere, never mapped" },
+  [5374732] = { "conflict", ASK_OS_TYPE },
+  [5374734] = { "conflict", ASK_OS_TYPE },
+  [5374852] = { "not_found" },
+  [5374875] = { "not_found", ASK_SVM },
+  [GROUP_ELSEWHERE] = { "not_found", ASK_SVM },
+  [5374922] = { "not_found" },
 }
+
+local function mean(first, last, kind, hint)
+  for code = first, last do
+    MEANINGS[code] = { kind, hint }
+  end
+end
+
+mean(5373969, 5373993, "config", "check the adapter's name on the ESXi host")
+mean(5374038, 5374039, "config", "check the adapter's name on the ESXi host")
+mean(5374573, 5374584, "config", "give every node that serves the SVM an interface of that protocol")
 
 ---@type lib.Vendor
 local M <const> = {
@@ -67,70 +74,44 @@ local M <const> = {
 }
 
 ---@class ontap.Svm : lib.Array
----@field api HttpClient
----@field site string host and user, for messages
+---@field api lib.Rest
 ---@field svm { uuid: string, name: string }
 local Svm <const> = {}
 Svm.__index = Svm
 
 -- Asking ---------------------------------------------------------------------------------------------------------------------------
 
--- What ONTAP said in place of what HTTP did; `code` is its code, a string.
-local function explain(self, why)
-  local said <const> = type(why.json) == "table" and why.json.error
-  if why.status == 401 then
-    why.refused = nil -- true for sessions that end; here sending it again is a step towards a locked account
-    why.message = self.site .. ": user name or password refused"
-    why.hint = "check STORAGE_USERNAME and STORAGE_PASSWORD; the account needs the application http (REST)"
-  elseif why.status == 404 and not said then
-    why.hint = "no ONTAP says it so: STORAGE_HOSTNAME must name the management LIF of a cluster or SVM"
-  elseif said then
-    local number <const> = tonumber(said.code) or -1
-    why.code, why.at = tostring(said.code), said.target
-    local at <const> = said.target and ", at " .. said.target or ""
-    why.message = ("ONTAP says: %s (code %s%s)"):format(said.message, said.code, at)
-    local is_verdict <const> = not (why.refused or why.unanswered) -- a 503 or 504 is none, whatever code it brings
-    for _, meaning in ipairs(MEANINGS) do
-      if is_verdict and number >= meaning[1] and number <= meaning[2] then
-        why.kind, why.hint, why.refused = meaning[3], meaning[4], meaning[3] == "busy" or nil
-      end
-    end
-  end
-  return fail.of(why)
-end
+local ERRORS <const> = {
+  by = "ONTAP",
+  meanings = MEANINGS,
+  hints = { [401] = "check STORAGE_USERNAME and STORAGE_PASSWORD; the account needs the application http (REST)" },
+  elsewhere = "no ONTAP says it so: STORAGE_HOSTNAME must name the management LIF of a cluster or SVM",
+  read = function(body)
+    local said <const> = body.error
+    return said and { text = said.message, codes = { tonumber(said.code) or said.code }, at = said.target }
+  end,
+}
 
--- Newer releases, and replicated igroups, answer 202 and go on in a job.
-local function finish(self, job)
-  local path <const>, query <const> = "/api/cluster/jobs/" .. job.uuid, { fields = "state,message,code,error" }
-  local ended <const> = poll.wait("job " .. job.uuid .. " of ONTAP", { within_s = JOB_WITHIN_S }, function()
-    local found <const> = assert(self:ask("GET", path, { query = query }))
-    return (found.state == "success" or found.state == "failure") and found
-  end)
-  if ended.state == "success" then return {} end
-  local why <const> = fail.new("failed", "job %s failed", job.uuid)
-  why.json = { error = ended.error or { message = ended.message, code = ended.code } }
-  return nil, explain(self, why)
-end
-
---- One request.
----@return table? answer the decoded body, {} for none
----@return Fail? why with ONTAP's words and code
-function Svm:ask(method, path, options)
-  local reply <const>, why = self.api:request(method, path, options)
-  if not reply then return nil, explain(self, why) end
-  local answer <const> = type(reply.json) == "table" and reply.json or {}
-  if reply.status == 202 and answer.job then return finish(self, answer.job) end
-  return answer
-end
+-- Newer releases, and replicated igroups, accept a change and go on in a job.
+local JOBS <const> = {
+  within_s = 120,
+  at = function(answer)
+    if answer.job then return "/api/cluster/jobs/" .. answer.job.uuid, { fields = "state,message,code,error" } end
+  end,
+  state = function(job)
+    local text <const> = ("its job is %s"):format(job.state or "accepted")
+    if job.state == "success" then return "done", text end
+    if job.state ~= "failure" then return "running", text end
+    return "failed", text, { error = job.error or { message = job.message, code = job.code } }
+  end,
+}
 
 --- All records, of this SVM alone once it is known. Filters are patterns: compare what comes back.
 function Svm:list(path, query)
   if self.svm then query["svm.uuid"] = self.svm.uuid end
   return pages.all(function(href)
-    local answer <const> = assert(self:ask("GET", href or path, not href and { query = query } or nil))
-    if type(answer.records) ~= "table" then
-      fail.raise("protocol", "%s: the answer to %s holds no records", self.site, path)
-    end
+    local answer <const> = self.api:get(href or path, not href and query or nil)
+    if type(answer.records) ~= "table" then self.api:raise_senseless(path) end
     return answer.records, answer._links and answer._links.next and answer._links.next.href
   end)
 end
@@ -141,35 +122,24 @@ local function pick_svm(site, seen, wanted)
   local found <const> = wanted and list.find(seen, "name", wanted) or not wanted and #seen == 1 and seen[1]
   if found then return found end
   local what <const> = wanted and "no SVM " .. wanted or "cannot derive SVM"
-  local why <const> = fail.new("config", "%s: %s, the account sees: %s", site, what, list.names(seen))
-  error(fail.hint(why, "set ONTAP_SVM to the volumes' SVM, or STORAGE_HOSTNAME to the SVM management LIF"))
+  local hint <const> = "set ONTAP_SVM to the volumes' SVM, or STORAGE_HOSTNAME to the SVM management LIF"
+  fail.advise("config", hint, "%s: %s, the account sees: %s", site, what, list.names(seen))
 end
 
----@param conf { hostname: string, username: string?, password: Secret?, tls: Trust?, timeout_s: number?, svm: string? }
+---@param conf table as every vendor's, with svm
 ---@return ontap.Svm array
 function M.open(conf)
-  if not (conf.username and conf.password) then
-    local why <const> = fail.new("config", "%s: ONTAP needs a user name and a password", conf.hostname)
-    error(fail.hint(why, "set STORAGE_USERNAME and STORAGE_PASSWORD; STORAGE_TOKEN is of no use with ONTAP"))
-  end
-  local self <const> = setmetatable({ site = ("%s as %s"):format(conf.hostname, conf.username) }, Svm)
-  self.api = http.client {
-    base = conf.hostname:gsub("/+$", ""),
-    username = conf.username,
-    password = conf.password,
-    headers = { Accept = "application/json" },
-    tls = conf.tls,
-    timeout_s = conf.timeout_s,
-  }
-  self.svm = pick_svm(self.site, self:list("/api/svm/svms", { name = "*" }), conf.svm ~= "" and conf.svm or nil)
+  local self <const> = setmetatable({}, Svm)
+  self.api = rest.open(conf, { headers = { Accept = "application/json" }, basic = true, errors = ERRORS, jobs = JOBS })
+  self.svm = pick_svm(self.api.site, self:list("/api/svm/svms", { name = "*" }), conf.svm ~= "" and conf.svm or nil)
   return self
 end
 
 --- `version` is absent when the role may not read it.
 function Svm:info()
-  local cluster <const>, why = self:ask("GET", "/api/cluster", { query = { fields = "version" } })
-  if not cluster and why.kind ~= "denied" then error(why) end
-  local v <const> = cluster and cluster.version
+  local reply <const>, why <const> = self.api:ask("GET", "/api/cluster", { query = { fields = "version" } })
+  if not reply and why.kind ~= "denied" then error(why) end
+  local v <const> = reply and reply.json and reply.json.version
   local version <const> = v and ("%d.%d.%d"):format(v.generation, v.major, v.minor)
   return { vendor = "NetApp", product = "ONTAP", model = "", version = version, svm = self.svm.name }
 end
@@ -202,8 +172,8 @@ local function check_usable(record)
   local class <const>, state <const> = record.class or "regular", record.status and record.status.state
   if class ~= "regular" then fail.raise("unsupported", "LUN %s is of class %s, not regular", record.name, class) end
   if state ~= "online" then
-    local why <const> = fail.new("failed", "LUN %s is %s, not online", record.name, state or "in an unknown state")
-    error(fail.hint(why, "bring it online: lun online -vserver … -path %s", record.name))
+    local hint <const> = ("bring it online: lun online -vserver … -path %s"):format(record.name)
+    fail.advise("failed", hint, "LUN %s is %s, not online", record.name, state or "in an unknown state")
   end
   return record
 end
@@ -217,16 +187,16 @@ local function place_of(pv)
   local is_file <const> = pv.attributes.protocol == "file"
   if is_file or id:find("/namespace/", 1, true) or id:find("/qtree/", 1, true) then
     local what <const> = id ~= "" and "internalID " .. id or "internalName " .. name
-    local why <const> = fail.new("unsupported", "%s is not a SCSI LUN (NVMe namespace/qtree)", what)
-    error(fail.hint(why, "use a StorageClass whose Trident driver is ontap-san or ontap-san-economy, over iSCSI or FC"))
+    local hint <const> = "use a StorageClass whose Trident driver is ontap-san or ontap-san-economy, over iSCSI or FC"
+    fail.advise("unsupported", hint, "%s is not a SCSI LUN (NVMe namespace/qtree)", what)
   end
   if id == "" then return { path = "/vol/" .. name .. "/lun0", from = "internalName " .. name, flexvol = name } end
   local place <const> = { from = "internalID " .. id, svm = id:match "^/svm/([^/]+)/" }
   place.path = id:match "^/svm/[^/]+/lun/(.+)$" -- ASA r2 has no volumes around its LUNs
   if place.path then return place end
-  local rest <const> = id:match "/flexvol/(.*)$"
+  local inside <const> = id:match "/flexvol/(.*)$"
     or fail.raise("config", "invalid internalID format: missing /flexvol/ in %s", id)
-  local flexvol <const>, lun <const> = rest:match "^(.-)/lun/(.+)$"
+  local flexvol <const>, lun <const> = inside:match "^(.-)/lun/(.+)$"
   if not lun then fail.raise("config", "invalid internalID format: missing /lun/ in %s", id) end
   place.path = ("/vol/%s/%s"):format(flexvol, lun)
   return place
@@ -237,8 +207,8 @@ end
 function Svm:lun_of(pv)
   local place <const> = place_of(pv)
   if place.svm and place.svm ~= self.svm.name then
-    local why <const> = fail.new("config", "volume %s is in SVM %s, not %s", pv.name, place.svm, self.svm.name)
-    error(fail.hint(why, "set ONTAP_SVM to %s", place.svm))
+    local hint <const> = "set ONTAP_SVM to " .. place.svm
+    fail.advise("config", hint, "volume %s is in SVM %s, not %s", pv.name, place.svm, self.svm.name)
   end
   local found = list.find(self:list(LUNS, { name = place.path, fields = LUN_FIELDS }), "name", place.path)
   if not found and place.flexvol then -- an imported volume keeps its LUN's name: the only one of the FlexVol is meant
@@ -247,16 +217,17 @@ function Svm:lun_of(pv)
     place.from = ("%s; LUNs of that FlexVol: %s"):format(place.from, list.names(inside))
   end
   if found then return lun_from(self, check_usable(found)) end
-  local why <const> = fail.new("not_found", "no LUN %s in SVM %s (from %s)", place.path, self.svm.name, place.from)
-  error(fail.hint(why, "check that the PersistentVolume is of this array and that ONTAP_SVM is its SVM"))
+  local hint <const> = "check that the PersistentVolume is of this array and that ONTAP_SVM is its SVM"
+  fail.advise("not_found", hint, "no LUN %s in SVM %s (from %s)", place.path, self.svm.name, place.from)
 end
 
 --- By device name; nil for other vendors' devices too.
 ---@param by { naa: string }
 ---@return lib.Lun? lun
 function Svm:find_lun(by)
-  local hex <const> = device.identifier(by.naa or fail.raise("unsupported", "ONTAP finds volumes by naa only"))
-  if hex:sub(1, #OUI) ~= OUI or #hex ~= #OUI + 2 * SERIAL_LENGTH then return nil end
+  if not by.naa then fail.raise("unsupported", "ONTAP finds volumes by naa only") end
+  local hex <const> = device.own(by, OUI, NAA_DIGITS)
+  if not hex then return nil end
   local serial <const> = device.bytes(hex:sub(#OUI + 1))
   local seen <const> = self:list(LUNS, { serial_number = serial, fields = LUN_FIELDS })
   local found <const> = list.find(seen, "serial_number", serial)
@@ -270,15 +241,11 @@ local function wire(port) return port.kind == "fc" and initiator.colons(initiato
 
 local function label(port) return ("%s (%s)"):format(wire(port), port.adapter) end
 
--- An igroup has one protocol, so the host has one. Returns it, the initiators, and a text of those left out, if any.
+-- An igroup has one protocol, so the host has one.
 local function choose(ports)
-  local fabric <const>, chosen <const>, left_out <const> = initiator.one_fabric(ports)
-  local unused <const> = #left_out > 0 and table.concat(left_out, "; ") or "none given"
-  if not fabric then
-    local why <const> = fail.new("config", "no initiator that an igroup can hold: %s", unused)
-    error(fail.hint(why, "the ESXi host needs an iSCSI or FC adapter that reaches the SVM: NVMe has no XCOPY"))
-  end
-  return fabric == "fc" and "fcp" or "iscsi", chosen, left_out[1] and unused
+  local hint <const> = "the ESXi host needs an iSCSI or FC adapter that reaches the SVM: NVMe has no XCOPY"
+  local fabric <const>, chosen <const>, left_out <const> = initiator.choose(ports, "an igroup", hint)
+  return fabric == "fc" and "fcp" or "iscsi", chosen, left_out
 end
 
 local function igroup(self, name, protocol)
@@ -286,8 +253,8 @@ local function igroup(self, name, protocol)
   local group <const> = list.find(found, "name", name)
   if not group then return nil end
   if (group.protocol == protocol or group.protocol == "mixed") and group.os_type == OS_TYPE then return group end
-  local why <const> = fail.new("conflict", "igroup %s is for %s and %s", name, group.protocol, group.os_type)
-  error(fail.hint(why, "rename or delete it: one for %s and %s is made then", protocol, OS_TYPE))
+  local hint <const> = ("rename or delete it: one for %s and %s is made then"):format(protocol, OS_TYPE)
+  fail.advise("conflict", hint, "igroup %s is for %s and %s", name, group.protocol, group.os_type)
 end
 
 local function full_name(name, protocol) return name .. "-" .. protocol end
@@ -311,14 +278,15 @@ function Svm:create_host(name, initiators)
   local protocol <const>, chosen <const>, left_out <const> = choose(initiators)
   if left_out then log.info("initiators left out", { why = left_out }) end
   local full <const> = full_name(name, protocol)
-  local members <const> = list.map(chosen, function(port) return { name = wire(port) } end)
-  local svm <const> = { uuid = self.svm.uuid }
-  local body <const> = { name = full, protocol = protocol, os_type = OS_TYPE, svm = svm, initiators = members }
-  local answer <const>, why <const> = self:ask("POST", IGROUPS, { query = { return_records = true }, json = body })
-  if not answer then
-    local ports <const> = table.concat(list.map(chosen, label), ", ")
-    error(fail.wrap(why, "make igroup %s of %s in SVM %s", full, ports, self.svm.name))
-  end
+  local answer <const>, why <const> = self.api:change("POST", IGROUPS, {
+    name = full,
+    protocol = protocol,
+    os_type = OS_TYPE,
+    svm = { uuid = self.svm.uuid },
+    initiators = list.map(chosen, function(port) return { name = wire(port) } end),
+  }, RETURN_RECORDS)
+  local ports <const> = table.concat(list.map(chosen, label), ", ")
+  fail.assert(answer, why, "make igroup %s of %s in SVM %s", full, ports, self.svm.name)
   local record <const> = answer.records and answer.records[1]
   local group <const> = record and record.uuid and record.initiators and record or igroup(self, full, protocol)
   local host <const> = group and host_from(group)
@@ -332,8 +300,8 @@ local function is_mapped(self, host) return #self:list(MAPS, { ["igroup.uuid"] =
 ---@return "removed"|"in use" outcome
 function Svm:remove_host(host)
   if is_mapped(self, host) then return "in use" end
-  local removed <const>, why = self:ask("DELETE", IGROUPS .. "/" .. host.id)
-  if removed or why.kind == "not_found" then return "removed" end
+  local removed <const>, why <const> = self.api:remove(IGROUPS .. "/" .. host.id)
+  if removed then return "removed" end
   if not (why.refused or why.unanswered) and is_mapped(self, host) then return "in use" end -- mapped by another run meanwhile
   error(fail.wrap(why, "remove igroup %s", host.name))
 end
@@ -379,7 +347,7 @@ function Svm:map(lun, host)
   local map, outcome = list.find(maps, "id", host.id), "existing"
   if not map then
     local refs <const> = { svm = { uuid = self.svm.uuid }, lun = { uuid = lun.id }, igroup = { uuid = host.id } }
-    local answer <const>, why = self:ask("POST", MAPS, { query = { return_records = true }, json = refs })
+    local answer <const>, why = self.api:change("POST", MAPS, refs, RETURN_RECORDS)
     if not answer and why.code ~= MAPPED then error(unmappable(self, why, lun, host, maps)) end
     local record <const> = answer and answer.records and answer.records[1]
     local number <const> = record and record.logical_unit_number
@@ -393,9 +361,8 @@ end
 --- A map, LUN or igroup that is not there counts as unmapped.
 function Svm:unmap(lun, host)
   if not list.find(self:maps_of(lun), "id", host.id) then return true end
-  local gone <const>, why = self:ask("DELETE", ("%s/%s/%s"):format(MAPS, lun.id, host.id))
-  if gone or why.kind == "not_found" then return true end
-  error(fail.wrap(why, "unmap LUN %s from igroup %s", lun.name, host.name))
+  local gone <const>, why <const> = self.api:remove(("%s/%s/%s"):format(MAPS, lun.id, host.id))
+  return fail.assert(gone, why, "unmap LUN %s from igroup %s", lun.name, host.name)
 end
 
 --- Nothing to log out from: every request carries its own login.

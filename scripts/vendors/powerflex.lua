@@ -13,23 +13,27 @@ local ID <const> = ("%x"):rep(16)
 local BEARER_SINCE <const>, OTHER_CALLS_SINCE <const> = 4, 5
 
 -- The array refuses with status 500. What its codes mean, those before 4.0 and those since, and its texts where there is no code.
-local VERDICTS <const> = {
-  { name = "mapped", kind = "conflict", codes = { [81] = true, [4037] = true }, texts = { "already mapped" } },
-  { name = "unmapped", kind = "conflict", codes = { [84] = true, [4039] = true }, texts = { "not mapped" } },
-  {
-    name = "missing",
-    kind = "not_found",
-    codes = { [78] = true, [79] = true },
-    texts = { "could not find the volume", "could not find the sdc" },
-  },
-  { name = "passing", kind = "busy", codes = {}, texts = { "try again", "not connected" } },
+local CODES <const> = {
+  [78] = "missing",
+  [79] = "missing",
+  [81] = "mapped",
+  [84] = "unmapped",
+  [4037] = "mapped",
+  [4039] = "unmapped",
 }
-local REASONS <const> = {
-  [404] = "Not Found",
-  [500] = "Internal Server Error",
-  [502] = "Bad Gateway",
-  [503] = "Service Unavailable",
-  [504] = "Gateway Timeout",
+local TEXTS <const> = {
+  { "already mapped", "mapped" },
+  { "not mapped", "unmapped" },
+  { "could not find the volume", "missing" },
+  { "could not find the sdc", "missing" },
+  { "try again", "passing" },
+  { "not connected", "passing" },
+}
+local MEANINGS <const> = {
+  mapped = { "conflict" },
+  unmapped = { "conflict" },
+  missing = { "not_found" },
+  passing = { "busy" },
 }
 local ASK_HOSTNAME <const> = "is STORAGE_HOSTNAME the address of a PowerFlex gateway or PowerFlex Manager?"
 local ASK_SYSTEM <const> = "POWERFLEX_SYSTEM_ID is systemID in the CSI driver's Secret vxflexos-config: 16 hex digits"
@@ -66,14 +70,10 @@ System.__index = System
 
 local function verdict_of(code, text)
   local lower <const> = text:lower()
-  for _, verdict in ipairs(VERDICTS) do
-    if verdict.codes[code] then return verdict end
+  for _, known in ipairs(CODES[code] and {} or TEXTS) do
+    if lower:find(known[1], 1, true) then return known[2] end
   end
-  for _, verdict in ipairs(VERDICTS) do
-    for _, known in ipairs(verdict.texts) do
-      if lower:find(known, 1, true) then return verdict end
-    end
-  end
+  return CODES[code]
 end
 
 -- Newer releases say it in the details.
@@ -82,36 +82,21 @@ local function text_of(said)
   return said.message == "Error with details" and (detail.errorMessage or detail.error) or said.message
 end
 
--- What the array said in place of what HTTP did. An array's own no is final, though the status is that of a broken server.
+local ERRORS <const> = {
+  by = "PowerFlex",
+  meanings = MEANINGS,
+  hints = { [403] = "give the account a role that may map volumes, such as FrontendConfigure" },
+  elsewhere = ASK_HOSTNAME,
+  read = function(body)
+    local text <const> = text_of(body)
+    local code <const> = body.errorCode or "none"
+    return text and { text = text, codes = { code, verdict_of(code, text) } }
+  end,
+}
+
+-- An array's own no is final, though the status is that of a broken server.
 local function explain(why)
-  local said <const> = why.json
-  local type_of_body <const> = why.headers and why.headers["content-type"] or ""
-  if type(said) == "table" and said.message then
-    local text <const> = text_of(said)
-    why.code = said.errorCode
-    why.message = ("PowerFlex says: %s (code %s)"):format(text, why.code)
-    if not (why.refused or why.unanswered) then
-      local verdict <const> = verdict_of(why.code, text) or {}
-      why.verdict, why.kind = verdict.name, verdict.kind or why.kind
-      if why.status == 500 then why.status = nil end
-    end
-  elseif type_of_body:find "html" then
-    why.message = ("%s %s, and a page for people"):format(why.message, REASONS[why.status] or "")
-    why.hint = ASK_HOSTNAME
-  end
-  if why.status == 403 then why.hint = "give the account a role that may map volumes, such as FrontendConfigure" end
-  return fail.of(why)
-end
-
-local function senseless(self, path)
-  return fail.hint(fail.new("protocol", "%s: the answer to %s makes no sense", self.api.site, path), ASK_HOSTNAME)
-end
-
---- Raises.
----@return table answer
-function System:get(path)
-  local answer <const> = assert(self.api:ask("GET", path)).json
-  return type(answer) == "table" and answer or error(senseless(self, path))
+  if why.code and why.status == 500 then why.status = nil end
 end
 
 -- The body where it is one JSON string, whose quotes some releases leave away.
@@ -127,26 +112,24 @@ end
 
 -- The gateway's login, for which the client sends user name and password; else that of PowerFlex Manager.
 local function get_token(self, conf, client)
-  local reply, why = client:get "/api/login"
-  if not reply and why.status ~= 404 then error(explain(why)) end
+  local reply <const>, why <const> = client:get "/api/login"
   local token, refresh
   if reply then
     token = string_in(reply)
-  else
+  elseif why.status == 404 then
     local login <const> = { username = conf.username, password = conf.password }
-    reply, why = client:post("/rest/auth/login", { json = login })
-    if not reply then error(explain(why)) end
-    token, refresh = (reply.json or {}).access_token, (reply.json or {}).refresh_token
+    local answer <const> = assert(client:post("/rest/auth/login", { json = login })).json or {}
+    token, refresh = answer.access_token, answer.refresh_token
+  else
+    error(why)
   end
-  if not token or not token:find "^[%w%-._~+/=]+$" then error(senseless(self, "the login")) end
+  if not token or not token:find "^[%w%-._~+/=]+$" then self.api:raise_senseless "the login" end
   return token, refresh
 end
 
 local function ask_version(self, client, bears)
-  local reply <const>, why <const> = client:get("/api/version", { headers = { Authorization = secret.new(bears) } })
-  if not reply then error(explain(why)) end
-  local version <const> = string_in(reply):match "^%d+%.%d+"
-  if not version then error(senseless(self, "/api/version")) end
+  local reply <const> = assert(client:get("/api/version", { headers = { Authorization = secret.new(bears) } }))
+  local version <const> = string_in(reply):match "^%d+%.%d+" or self.api:raise_senseless "/api/version"
   self.gateway = math.tointeger(tonumber(version:match "^%d+"))
   local form <const> = "application/json;version=" .. version
   client:set_headers { Accept = form, ["Content-Type"] = form }
@@ -158,15 +141,9 @@ local function log_in(self, conf, client)
   return { Authorization = authorization(token, refresh or self.gateway >= BEARER_SINCE) }, refresh
 end
 
--- What is not logged out of ends by itself within minutes.
 local function log_out(client, refresh)
-  local done, why
-  if refresh then
-    done, why = client:post("/rest/auth/logout", { json = { refresh_token = refresh } })
-  else
-    done, why = client:get "/api/logout"
-  end
-  if not done then log.info("not logged out of the array", { why = why.message }) end
+  if not refresh then return client:get "/api/logout" end
+  return client:post("/rest/auth/logout", { json = { refresh_token = refresh } })
 end
 
 -- The system -----------------------------------------------------------------------------------------------------------------------
@@ -178,12 +155,12 @@ end
 
 -- By its id alone: one without a name is not any.
 local function find_system(self)
-  local seen <const> = self:get "/api/types/System/instances"
+  local seen <const> = self.api:get "/api/types/System/instances"
   local found <const> = list.find(seen, "id", self.id)
   if not found then
-    local why <const> =
-      fail.new("config", "%s: no system %s, but %s", self.api.site, self.id, words.list(list.map(seen, titled)))
-    error(fail.hint(why, "set POWERFLEX_SYSTEM_ID, or STORAGE_HOSTNAME to the gateway of that system"))
+    local hint <const> = "set POWERFLEX_SYSTEM_ID, or STORAGE_HOSTNAME to the gateway of that system"
+    local ids <const> = words.list(list.map(seen, titled))
+    fail.advise("config", hint, "%s: no system %s, but %s", self.api.site, self.id, ids)
   end
   local version <const> = (found.systemVersionName or ""):match "R(%S+)"
   if (tonumber(version and version:match "^%d+") or 0) >= OTHER_CALLS_SINCE then
@@ -192,17 +169,16 @@ local function find_system(self)
   return version
 end
 
----@param conf { hostname: string, username: string?, password: Secret?, tls: Trust?, timeout_s: number?, system_id: string? }
+---@param conf table as every vendor's, with system_id
 ---@return powerflex.System array
 function M.open(conf)
   local id <const> = (conf.system_id or ""):lower():match "^%s*(.-)%s*$"
-  if not id:find("^" .. ID .. "$") then
-    error(fail.hint(fail.new("config", '"%s" is no id of a PowerFlex system', id), ASK_SYSTEM))
-  end
+  if not id:find("^" .. ID .. "$") then fail.advise("config", ASK_SYSTEM, '"%s" is no id of a PowerFlex system', id) end
   conf.hostname = conf.hostname:gsub("/api/*$", "") -- as Secrets of the CSI driver may have it
   local self <const> = setmetatable({ id = id }, System)
   self.api = rest.open(conf, {
     basic = true,
+    errors = ERRORS,
     explain = explain,
     session = {
       login = function(client) return log_in(self, conf, client) end,
@@ -222,43 +198,41 @@ end
 
 -- nil when there is no such volume.
 local function volume(self, id)
-  local reply <const>, why <const> = self.api:ask("GET", "/api/instances/Volume::" .. id)
-  if not reply and why.verdict == "missing" then return nil end
+  local path <const> = "/api/instances/Volume::" .. id
+  local reply <const>, why <const> = self.api:ask("GET", path)
+  if not reply and why.code == "missing" then return nil end
   local record <const> = assert(reply, why).json
   if type(record) == "table" and record.id == id and math.tointeger(record.sizeInKb) then return record end
-  error(senseless(self, "/api/instances/Volume::" .. id))
+  self.api:raise_senseless(path)
 end
 
 local function id_of_name(self, name)
   local options <const> = { json = { name = name }, effect = false }
   local reply <const>, why <const> = self.api:ask("POST", "/api/types/Volume/instances/action/queryIdByKey", options)
-  if not reply and why.verdict == "missing" then return nil end
+  if not reply and why.code == "missing" then return nil end
   local id <const> = string_in(assert(reply, why))
-  return id:match("^" .. ID .. "$") or error(senseless(self, "the question for volume " .. name)) -- an empty one would be all volumes
+  return id:match("^" .. ID .. "$") or self.api:raise_senseless("the question for volume " .. name) -- an empty one would be all volumes
 end
 
 local function check_system(self, pv, system)
   if not system or system == self.id then return end
-  local why <const> = fail.new("config", "volume %s is on system %s, not on %s", pv.name, system, self.id)
-  error(fail.hint(why, "set POWERFLEX_SYSTEM_ID to %s, and STORAGE_HOSTNAME to its gateway", system))
+  local hint <const> = ("set POWERFLEX_SYSTEM_ID to %s, and STORAGE_HOSTNAME to its gateway"):format(system)
+  fail.advise("config", hint, "volume %s is on system %s, not on %s", pv.name, system, self.id)
 end
 
 -- The volume's id and where it comes from: the handle says it; else the name is asked for.
 local function place_of(self, pv)
   local handle <const>, name <const> = (pv.handle or ""):lower(), pv.attributes.Name or ""
   if handle:find("/", 1, true) then
-    local why <const> = fail.new("unsupported", "%s is an NFS volume (%s)", pv.name, handle)
-    error(fail.hint(why, "use a StorageClass of block volumes"))
+    fail.advise("unsupported", "use a StorageClass of block volumes", "%s is an NFS volume (%s)", pv.name, handle)
   end
   local system <const>, id <const> = handle:match("^(" .. ID .. ")%-(" .. ID .. ")$")
   check_system(self, pv, system)
   check_system(self, pv, (pv.attributes.StorageSystem or ""):lower():match("^" .. ID .. "$"))
   if id then return id, "handle " .. handle end
   if name ~= "" then return id_of_name(self, name), "attribute Name " .. name end
-  local why <const> = fail.new("config", 'PersistentVolume %s has handle "%s" and no attribute Name', pv.name, handle)
-  error(
-    fail.hint(why, "a handle is <system id>-<volume id>, 16 hex digits each; or let volumeAttributes have the Name")
-  )
+  local hint <const> = "a handle is <system id>-<volume id>, 16 hex digits each; or let volumeAttributes have the Name"
+  fail.advise("config", hint, 'PersistentVolume %s has handle "%s" and no attribute Name', pv.name, handle)
 end
 
 local function lun_from(self, record)
@@ -272,9 +246,8 @@ function System:lun_of(pv)
   local id <const>, from <const> = place_of(self, pv)
   local record <const> = id and volume(self, id)
   if not record then
-    local why <const> =
-      fail.new("not_found", "could not find the volume of %s on system %s (%s)", pv.name, self.id, from)
-    error(fail.hint(why, "was it deleted? check that the PersistentVolume is of this array"))
+    local hint <const> = "was it deleted? check that the PersistentVolume is of this array"
+    fail.advise("not_found", hint, "could not find the volume of %s on system %s (%s)", pv.name, self.id, from)
   end
   if pv.attributes.Name and pv.attributes.Name ~= record.name then
     log.info("the volume was renamed", { volume = id, name = record.name, attribute = pv.attributes.Name })
@@ -286,9 +259,9 @@ end
 ---@param by { naa: string }
 ---@return lib.Lun? lun
 function System:find_lun(by)
-  local hex <const> = device.identifier(by.naa or fail.raise("unsupported", "PowerFlex finds volumes by device only"))
-  if #hex ~= 2 * #self.id or hex:sub(1, #self.id) ~= self.id then return nil end
-  local record <const> = volume(self, hex:sub(#self.id + 1))
+  if not by.naa then fail.raise("unsupported", "PowerFlex finds volumes by device only") end
+  local hex <const> = device.own(by, self.id, 2 * #self.id)
+  local record <const> = hex and volume(self, hex:sub(#self.id + 1))
   return record and lun_from(self, record)
 end
 
@@ -305,36 +278,29 @@ local function label(sdc)
   )
 end
 
-local function sdcs(self) return self:get(("/api/instances/System::%s/relationships/Sdc"):format(self.id)) end
+local function sdcs(self) return self.api:get(("/api/instances/System::%s/relationships/Sdc"):format(self.id)) end
 
 -- Those of the ESXi host among the system's.
 local function matching(seen, initiators)
-  local is_wanted <const>, found <const> = {}, {}
+  local is_wanted <const> = {}
   for _, port in ipairs(initiators) do
     is_wanted[guid_of(port.id)] = true
   end
-  for _, sdc in ipairs(seen) do
-    if sdc.osType == "Esx" and is_wanted[guid_of(sdc.sdcGuid)] then found[#found + 1] = sdc end
-  end
-  return found
+  return list.filter(seen, function(sdc) return sdc.osType == "Esx" and is_wanted[guid_of(sdc.sdcGuid)] end)
 end
 
 local function pick(self, found)
-  local up <const> = {}
-  for _, sdc in ipairs(found) do
-    if sdc.mdmConnectionState ~= "Disconnected" then up[#up + 1] = sdc end
-  end
+  local up <const> = list.filter(found, function(sdc) return sdc.mdmConnectionState ~= "Disconnected" end)
   if #up == 1 then return up[1] end
   local names <const> = words.list(list.map(found, label))
   if #up > 1 then
-    local why <const> = fail.new("conflict", "system %s has %d SDCs of the ESXi host: %s", self.id, #up, names)
-    error(fail.hint(why, "remove those that are no more: scini of a host has one GUID"))
+    local hint <const> = "remove those that are no more: scini of a host has one GUID"
+    fail.advise("conflict", hint, "system %s has %d SDCs of the ESXi host: %s", self.id, #up, names)
   end
   local is_unapproved <const> = found[1].sdcApproved == false and ", nor approved" or ""
-  local why <const> = fail.new("unreachable", "the SDC of the ESXi host is not connected%s: %s", is_unapproved, names)
-  error(
-    fail.hint(why, "see why scini on the host does not reach the MDMs: esxcli system module parameters list -m scini")
-  )
+  local hint <const> =
+    "see why scini on the host does not reach the MDMs: esxcli system module parameters list -m scini"
+  fail.advise("unreachable", hint, "the SDC of the ESXi host is not connected%s: %s", is_unapproved, names)
 end
 
 --- One, which is the ESXi host itself: nothing is ever made for it.
@@ -370,17 +336,18 @@ end
 ---@return lib.Lun lun
 function System:map(lun, host)
   if list.find(self:maps_of(lun), "id", host.id) then return "existing", lun end
-  local made <const>, why = change(self, "addMappedSdc", lun, { sdcId = host.id, allowMultipleMappings = "true" })
-  if made then return "made", lun end
-  if why.verdict == "mapped" then return "existing", lun end
-  error(fail.wrap(why, "map volume %s (%s) to %s (%s)", lun.name, lun.id, host.name, host.id))
+  local made <const>, why <const> =
+    change(self, "addMappedSdc", lun, { sdcId = host.id, allowMultipleMappings = "true" })
+  local is_there <const> = made or why.code == "mapped"
+  fail.assert(is_there, why, "map volume %s (%s) to %s (%s)", lun.name, lun.id, host.name, host.id)
+  return made and "made" or "existing", lun
 end
 
 --- From this SDC alone.
 function System:unmap(lun, host)
-  local gone <const>, why = change(self, "removeMappedSdc", lun, { sdcId = host.id })
-  if gone or why.verdict == "unmapped" or why.verdict == "missing" then return true end
-  error(fail.wrap(why, "unmap volume %s (%s) from %s (%s)", lun.name, lun.id, host.name, host.id))
+  local gone <const>, why <const> = change(self, "removeMappedSdc", lun, { sdcId = host.id })
+  local is_gone <const> = gone ~= nil or why.code == "unmapped" or why.code == "missing"
+  return fail.assert(is_gone, why, "unmap volume %s (%s) from %s (%s)", lun.name, lun.id, host.name, host.id)
 end
 
 function System:close() self.api:close() end

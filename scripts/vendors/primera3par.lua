@@ -21,7 +21,7 @@ local PRIORITY_MEDIUM <const> = 2
 
 local LOST <const>, NO_HOST <const> = 6, 17 -- codes of errors
 
--- What the codes of WSAPI's errors mean to us: kind, hint. All others stay as their HTTP status says.
+-- What the codes of WSAPI's errors mean to us: kind, hint.
 local MEANINGS <const> = {
   [5] = { "denied", "check STORAGE_USERNAME and STORAGE_PASSWORD: WSAPI takes the accounts of the array's own CLI" },
   [6] = { "denied", "the array ends sessions at once: see showwsapisession" },
@@ -50,8 +50,7 @@ local M <const> = {
 }
 
 ---@class primera3par.Array : lib.Array
----@field rest lib.Rest
----@field site string
+---@field api lib.Rest
 ---@field system table
 local Array <const> = {}
 Array.__index = Array
@@ -60,68 +59,44 @@ Array.__index = Array
 
 local function code_of(why) return type(why.json) == "table" and math.tointeger(why.json.code) or nil end
 
-local function explain_silence(why)
-  if why.kind == "unreachable" then
-    why.hint = why.hint
-      or "STORAGE_HOSTNAME is https://host:8080 (3PAR) or https://host:443; showwsapi tells if WSAPI runs, and where"
-  elseif why.status == 404 then
-    why.hint = "no WSAPI says it so: check host and port of STORAGE_HOSTNAME against showwsapi"
-  end
-end
+local ERRORS <const> = {
+  by = "WSAPI",
+  meanings = MEANINGS,
+  hints = {
+    unreachable = "STORAGE_HOSTNAME is https://host:8080 (3PAR) or https://host:443; showwsapi tells if WSAPI runs, and where",
+  },
+  elsewhere = "no WSAPI says it so: check host and port of STORAGE_HOSTNAME against showwsapi",
+  read = function(body)
+    local code <const> = math.tointeger(body.code)
+    return code and { text = body.desc, codes = { code } }
+  end,
+}
 
--- Puts into a failure what the array said in place of what HTTP did. A 403 is a refused right in a few cases only.
+-- A 403 is a refused right in a few cases only.
 local function explain(why)
-  local code <const> = code_of(why)
-  if not code then return explain_silence(why) end
-  why.code = code
-  why.message = ("WSAPI says: %s (code %d)"):format(why.json.desc or "nothing", code)
-  if why.refused or why.unanswered then return end
-  local meaning <const> = MEANINGS[code]
-  if meaning then
-    why.kind, why.hint, why.refused = meaning[1], meaning[2], meaning[1] == "busy" or nil
-  elseif why.status == 403 then
-    why.kind = "failed"
-  end
+  if why.status == 403 and why.code and not MEANINGS[why.code] then why.kind = "failed" end
 end
 
-local function session(conf)
-  return {
-    login = function(client)
-      local login <const> = { user = conf.username, password = conf.password }
-      local reply <const>, why = client:request("POST", "/credentials", { json = login })
-      if not reply then
-        explain(why)
-        error(fail.of(why))
-      end
-      local key <const> = type(reply.json) == "table" and reply.json.key
-      if type(key) ~= "string" then fail.raise("protocol", "%s: the login brought no session key", conf.hostname) end
-      return { ["X-HP3PAR-WSAPI-SessionKey"] = key }, key
-    end,
-    lost = function(why) return why.status == 401 or why.status == 403 and code_of(why) == LOST end,
-    logout = function(client, key) client:request("DELETE", "/credentials/" .. key) end,
-  }
-end
-
---- The decoded body, or nil and the failure.
----@return table? answer {} for none
----@return Fail? why
-function Array:ask(method, path, options)
-  local reply <const>, why = self.rest:ask(method, path, options)
-  if not reply then return nil, why end
-  return type(reply.json) == "table" and reply.json or {}
-end
-
--- What says nothing is no empty list: it may be a proxy that speaks.
-local function raise_senseless(self, path)
-  fail.raise("protocol", "%s: the answer to %s is none of WSAPI's", self.site, path)
-end
+local SESSION <const> = {
+  login = function(client, conf)
+    local login <const> = { user = conf.username, password = conf.password }
+    local reply <const> = assert(client:request("POST", "/credentials", { json = login }))
+    local key <const> = type(reply.json) == "table" and reply.json.key
+    if type(key) ~= "string" then fail.raise("protocol", "%s: the login brought no session key", conf.hostname) end
+    return { ["X-HP3PAR-WSAPI-SessionKey"] = key }, key
+  end,
+  lost = function(why) return why.status == 401 or why.status == 403 and code_of(why) == LOST end,
+  logout = function(client, key) return client:request("DELETE", "/credentials/" .. key) end,
+}
 
 -- Not all firmware knows all filters, and some passes over them: compare what comes back. None may be a 404.
 local function all(self, path, filter)
   local options <const> = filter and { query = { query = ('"%s"'):format(filter) } } or nil
-  local answer <const>, why = self:ask("GET", path, options)
-  if answer and not answer.members and answer.total ~= 0 then raise_senseless(self, path) end
-  if answer then return answer.members or {} end
+  local reply <const>, why <const> = self.api:ask("GET", path, options)
+  if reply then
+    local answer <const> = type(reply.json) == "table" and reply.json or {}
+    return answer.members or answer.total == 0 and {} or self.api:raise_senseless(path)
+  end
   if filter and why.kind == "not_found" and why.code then return {} end
   if filter and why.status == 400 then return all(self, path) end
   error(why)
@@ -129,23 +104,23 @@ end
 
 -- One thing by its name, or nil.
 local function one(self, path, name)
-  local found <const>, why = self:ask("GET", path .. codec.percent(name))
-  if not found and (why.kind ~= "not_found" or not why.code) then error(why) end
-  if found and not found.id then raise_senseless(self, path .. name) end
+  local found <const> = self.api:find(path .. codec.percent(name))
+  if found and not found.id then self.api:raise_senseless(path .. name) end
   return found
 end
 
----@param conf { hostname: string, username: string?, password: Secret?, tls: Trust?, timeout_s: number? }
+---@param conf table as every vendor's
 ---@return primera3par.Array array
 function M.open(conf)
-  local self <const> = setmetatable({ site = conf.hostname }, Array)
-  self.rest = rest.open(conf, {
+  local self <const> = setmetatable({}, Array)
+  self.api = rest.open(conf, {
     path = "/api/v1",
     headers = { Accept = "application/json" },
+    errors = ERRORS,
     explain = explain,
-    session = session(conf),
+    session = SESSION,
   })
-  self.system = one(self, "/", "system") or raise_senseless(self, "/system")
+  self.system = one(self, "/", "system") or self.api:raise_senseless "/system"
   return self
 end
 
@@ -170,20 +145,15 @@ function Array:lun_of(pv)
   if name == "" then fail.raise("config", "PersistentVolume %s has no volumeHandle", pv.name) end
   local record <const> = one(self, "/volumes/", name)
   if record and record.name == name then return lun_from(record) end
-  local why <const> = fail.new("not_found", "no volume %s on %s (from volumeHandle %s)", name, self.site, pv.handle)
-  error(fail.hint(why, "check that the PersistentVolume is of this array, and that the account sees its domain"))
+  local hint <const> = "check that the PersistentVolume is of this array, and that the account sees its domain"
+  fail.advise("not_found", hint, "no volume %s on %s (from volumeHandle %s)", name, self.api.site, pv.handle)
 end
 
 -- What a device or a vVol is to the array: the field that says it, and its value. nil for others' devices.
 local function identity(by)
-  if by.naa then
-    local hex <const> = device.identifier(by.naa)
-    return hex:sub(1, #OUI) == OUI and #hex == WWN_LENGTH and "wwn" or nil, hex:upper()
-  end
-  local id <const> = by.vvol:lower():gsub("^rfc4122%.", ""):gsub("^vvol:", ""):gsub("^naa%.", "")
-  local hex <const> = id:gsub("-", "")
-  if hex:sub(1, #OUI) == OUI and #hex == WWN_LENGTH then return "wwn", hex:upper() end
-  return "uuid", id
+  local wwn <const> = device.own(by, OUI, WWN_LENGTH)
+  if wwn then return "wwn", wwn:upper() end
+  if by.vvol then return "uuid", device.vvol(by.vvol) end
 end
 
 --- By device or by vVol.
@@ -215,15 +185,8 @@ local function all_hosts(self)
   return hosts
 end
 
--- Those of `ports` that the host holds.
-local function held(host, ports) return initiator.missing(ports, initiator.missing(ports, host.ports)) end
-
 local function owners_of(self, initiators)
-  local owners <const> = {}
-  for _, host in ipairs(all_hosts(self)) do
-    if #held(host, initiators) > 0 then owners[#owners + 1] = host end
-  end
-  return owners
+  return list.filter(all_hosts(self), function(host) return initiator.among(initiators, host.ports)[1] end)
 end
 
 -- A host that holds one of these initiators is this ESXi host, whatever else was registered with it in the course of years: the array
@@ -231,7 +194,7 @@ end
 local function host_from(name, members, initiators)
   local names <const>, ports <const> = {}, {}
   for i, member in ipairs(members) do
-    local ids <const> = list.map(held(member, initiators), function(port) return port.id end)
+    local ids <const> = list.map(initiator.among(initiators, member.ports), function(port) return port.id end)
     names[i] = member.name
     for _, id in ipairs(ids[1] and ids or member.ports) do
       ports[#ports + 1] = id
@@ -245,12 +208,11 @@ end
 function Array:hosts_of(initiators, name)
   local set <const> = one(self, "/hostsets/", set_name(name))
   if not set then return {} end
-  local members <const> = {}
-  for _, host in ipairs(all_hosts(self)) do
-    for _, member in ipairs(set.setmembers or {}) do
-      if host.name == member then members[#members + 1] = host end
-    end
+  local is_member <const> = {}
+  for _, member in ipairs(set.setmembers or {}) do
+    is_member[member] = true
   end
+  local members <const> = list.filter(all_hosts(self), function(host) return is_member[host.name] end)
   return { host_from(set.name, members, initiators) }
 end
 
@@ -258,20 +220,16 @@ local function wire(port) return port.kind == "fc" and initiator.wwpn(port.id) o
 
 -- The array has no host with these ports: one of our own, which holds those of one fabric. They may have got an owner meanwhile.
 local function make_host(self, name, initiators)
-  local fabric <const>, chosen <const>, left_out <const> = initiator.one_fabric(initiators)
-  local unused <const> = table.concat(left_out, "; ")
-  if not fabric then
-    local why <const> = fail.new("config", "no initiator that a host can hold: %s", unused)
-    error(fail.hint(why, "the ESXi host needs an iSCSI or FC adapter that reaches the array"))
-  end
-  if unused ~= "" then log.info("initiators left out", { why = unused }) end
+  local hint <const> = "the ESXi host needs an iSCSI or FC adapter that reaches the array"
+  local fabric <const>, chosen <const>, left_out <const> = initiator.choose(initiators, "a host", hint)
+  if left_out then log.info("initiators left out", { why = left_out }) end
   local ports <const> = list.map(chosen, wire)
   local body <const> = { name = name, persona = PERSONA_VMWARE, [fabric == "fc" and "FCWWNs" or "iSCSINames"] = ports }
-  local made <const>, why = self:ask("POST", "/hosts", { json = body })
+  local made <const>, why <const> = self.api:change("POST", "/hosts", body)
   if made then return { { name = name, ports = ports } } end
   local owners <const> = why.kind == "conflict" and owners_of(self, initiators) or {}
   if owners[1] then return owners end
-  error(fail.wrap(why, "make host %s of %s on %s", name, table.concat(ports, ", "), self.site))
+  error(fail.wrap(why, "make host %s of %s on %s", name, table.concat(ports, ", "), self.api.site))
 end
 
 --- A host set of the hosts that own the initiators, which stay as they are; of a host of our own where there is none.
@@ -281,21 +239,18 @@ function Array:create_host(name, initiators)
   local members = owners_of(self, initiators)
   if not members[1] then members = make_host(self, full, initiators) end
   local host <const> = host_from(full, members, initiators)
-  local made <const>, why = self:ask("POST", "/hostsets", { json = { name = full, setmembers = host.members } })
+  local made <const>, why <const> = self.api:change("POST", "/hostsets", { name = full, setmembers = host.members })
   if made then return host end
   if why.code == NO_HOST then -- another run has just removed it
     why.kind, why.refused = "busy", true
   end
-  error(fail.wrap(why, "make host set %s of %s on %s", full, list.names(members), self.site))
+  error(fail.wrap(why, "make host set %s of %s on %s", full, list.names(members), self.api.site))
 end
 
 -- Exports: VLUN templates. The active rows tell of paths, and bear the names of the set's members.
 local function templates(self, field, value)
-  local found <const> = {}
-  for _, row in ipairs(all(self, "/vluns", ("%s EQ %s"):format(field, value))) do
-    if row[field] == value and not row.active then found[#found + 1] = row end
-  end
-  return found
+  local rows <const> = all(self, "/vluns", ("%s EQ %s"):format(field, value))
+  return list.filter(rows, function(row) return row[field] == value and not row.active end)
 end
 
 --- The set, then the host of our name. The array keeps what is exported to, and hosts that are in a set.
@@ -304,9 +259,9 @@ function Array:remove_host(host)
   if templates(self, "hostname", host.id)[1] then return "in use" end
   local name <const> = codec.percent(host.id:sub(#SET + 1))
   for _, path in ipairs { "/hostsets/", "/hosts/" } do
-    local gone <const>, why = self:ask("DELETE", path .. name)
+    local gone <const>, why <const> = self.api:remove(path .. name)
     if not gone and why.kind == "conflict" then return "in use" end
-    if not gone and why.kind ~= "not_found" then error(fail.wrap(why, "remove %s%s", path, name)) end
+    fail.assert(gone, why, "remove %s%s", path, name)
   end
   return "removed"
 end
@@ -358,8 +313,8 @@ function Array:map(lun, host)
   if map then return "existing", lun end
   -- 3PAR refuses autoLun without a number, Primera a number without autoLun.
   local body <const> = { volumeName = lun.name, hostname = host.id, lun = free_number(self, host), autoLun = true }
-  local made <const>, why = self.rest:ask("POST", "/vluns", { json = body })
-  if not made then error(fail.wrap(why, "export volume %s to %s as LUN %d", lun.name, host.name, body.lun)) end
+  local reply <const>, why <const> = self.api:ask("POST", "/vluns", { json = body })
+  local made <const> = fail.assert(reply, why, "export volume %s to %s as LUN %d", lun.name, host.name, body.lun)
   lun.number = math.tointeger((made.headers.location or ""):match ",(%d+),") or body.lun
   return "made", lun
 end
@@ -369,10 +324,8 @@ function Array:unmap(lun, host)
   for _, row in ipairs(templates(self, "volumeName", lun.name)) do
     if row.hostname == host.id and not row.portPos then
       local path <const> = ("/vluns/%s,%d,%s"):format(codec.percent(lun.name), row.lun, codec.percent(host.id, ":"))
-      local gone <const>, why = self:ask("DELETE", path)
-      if not gone and why.kind ~= "not_found" then
-        error(fail.wrap(why, "take the export of volume %s to %s away", lun.name, host.name))
-      end
+      local gone <const>, why <const> = self.api:remove(path)
+      fail.assert(gone, why, "take the export of volume %s to %s away", lun.name, host.name)
     end
   end
   return true
@@ -387,8 +340,8 @@ local function refuse_exported(self, target)
     return { name = row.hostname ~= "" and row.hostname or port or "a port" }
   end)
   if not seers[1] then return end
-  local why <const> = fail.new("conflict", "volume %s is exported to %s", target.name, list.names(seers))
-  error(fail.hint(why, "the array copies onto no volume that is seen: take these exports away, or let the host copy"))
+  local hint <const> = "the array copies onto no volume that is seen: take these exports away, or let the host copy"
+  fail.advise("conflict", hint, "volume %s is exported to %s", target.name, list.names(seers))
 end
 
 -- The task's name is all that tells of a copy whose start was not answered.
@@ -424,7 +377,7 @@ function Array:copy_start(_, source, target)
   local parameters <const> =
     { destVolume = target.name, online = false, saveSnapshot = false, priority = PRIORITY_MEDIUM }
   local body <const> = { action = "createPhysicalCopy", parameters = parameters }
-  local started <const>, why = self:ask("POST", "/volumes/" .. codec.percent(source.name), { json = body })
+  local started <const>, why <const> = self.api:change("POST", "/volumes/" .. codec.percent(source.name), body)
   if not started then raise_uncopied(self, why, source, target) end
   return { task = started.taskid }
 end
@@ -456,14 +409,13 @@ function Array:copy_stop(id, copy)
   end
   if is_over() then return true end
   local path <const> = "/volumes/" .. codec.percent(copy.target.name)
-  local stopped <const>, why = self:ask("PUT", path, { json = { action = STOP_COPY } })
+  local stopped <const>, why <const> = self.api:change("PUT", path, { action = STOP_COPY })
   if stopped then
     return poll.wait("stopping the copy onto " .. copy.target.name, { within_s = STOP_WITHIN_S }, is_over)
   end
-  if is_over() then return true end
-  error(fail.wrap(why, "stop the copy onto volume %s", copy.target.name))
+  return fail.assert(is_over(), why, "stop the copy onto volume %s", copy.target.name)
 end
 
-function Array:close() self.rest:close() end
+function Array:close() self.api:close() end
 
 return M

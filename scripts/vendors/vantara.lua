@@ -13,7 +13,6 @@ local BLOCK_BYTES <const> = 512
 local OUI <const> = "60060e80" -- an NAA is this, the array, and in its last four digits the number of the LDEV
 local NAA_DIGITS <const> = 32
 local GROUP_CHARS <const> = 32 -- of the name of a snapshot group
-local JOB_WITHIN_S <const> = 300
 local PAIR_GONE_WITHIN_S <const> = 300
 local LATE_S <const> = 5 -- so long a pair may stay unlisted after its creation was accepted
 
@@ -28,7 +27,7 @@ local LOCKED <const> = { "busy", "another program has locked the resource group:
 local MISSING <const> = { "not_found" }
 local POOL <const> = "Thin Image cannot use the pool of the target volume: let the host copy, with DISABLE_RDM_METHOD"
 
--- What a message id or an error code means to us: kind, hint. All others stay as their HTTP status says.
+-- What a message id or an error code means to us: kind, hint.
 local MEANINGS <const> = {
   [ALREADY] = { "conflict" },
   ["2E11,2205"] = LOCKED,
@@ -93,8 +92,6 @@ Vsp.__index = Vsp
 
 -- Asking ---------------------------------------------------------------------------------------------------------------------------
 
-local function refuse(kind, hint, fmt, ...) error(fail.hint(fail.new(kind, fmt, ...), hint)) end
-
 local function int(text) return math.tointeger(tonumber(text)) end
 
 local function codes_of(said)
@@ -105,76 +102,52 @@ local function codes_of(said)
   return codes
 end
 
--- What the array said in place of what HTTP did.
-local function explain(why)
-  local said <const> = type(why.json) == "table" and (why.json.error or why.json) or {}
-  if said.message then
-    local codes <const> = codes_of(said)
-    why.message = ("the array says: %s (%s)"):format(said.message, table.concat(codes, ", "))
-    why.hint = why.status ~= 401 and said.solution or nil
-    for _, code in ipairs(codes) do
-      local meaning <const> = MEANINGS[code]
-      if meaning then
-        why.code, why.kind, why.hint = code, meaning[1], meaning[2] or why.hint
-        why.refused = why.kind == "busy" or nil
-      end
-    end
-  end
-  if why.status == 403 then
-    why.hint = "give the account the role Storage Administrator for the resource groups of volumes and ports"
-  end
-  return fail.of(why)
+local ERRORS <const> = {
+  by = "the array",
+  meanings = MEANINGS,
+  hints = {
+    [403] = "give the account the role Storage Administrator for the resource groups of volumes and ports",
+    [503] = "an array has 64 REST sessions: end idle ones, or try again",
+  },
+  elsewhere = "check STORAGE_HOSTNAME and STORAGE_PORT: no REST API is there",
+  read = function(body)
+    local said <const> = body.error or body
+    return said.message and { text = said.message, codes = codes_of(said), hint = said.solution }
+  end,
+}
+
+-- All that changes the array is a job.
+local function jobs_below(scope)
+  return {
+    within_s = 300,
+    at = function(answer)
+      return ("%s/jobs/%d"):format(scope, answer.jobId or fail.raise("protocol", "the answer to a change is no job"))
+    end,
+    state = function(job)
+      local text <const> = ("job %s is %s, %s"):format(job.jobId, job.status, job.state)
+      if job.status ~= "Completed" then return "running", text end
+      local ends <const> = { Succeeded = "done", Unknown = "unknown" }
+      return ends[job.state] or "failed", text, job.error
+    end,
+  }
 end
 
---- Raises.
----@return table answer
-function Vsp:get(path, query)
-  local answer <const> = assert(self.api:ask("GET", self.scope .. path, { query = query })).json
-  if type(answer) == "table" then return answer end
-  fail.raise("protocol", "%s: the answer to %s is no JSON: is that the REST API?", self.api.site, path)
+function Vsp:get(path, query) return self.api:get(self.scope .. path, query) end
+
+function Vsp:list(path, query) return self:get(path, query).data or self.api:raise_senseless(path) end
+
+function Vsp:post(path, body, headers)
+  return self.api:change("POST", self.scope .. path, body, { headers = headers or AT_THE_END })
 end
 
-function Vsp:list(path, query)
-  return self:get(path, query).data or fail.raise("protocol", "%s: the answer to %s holds no data", self.api.site, path)
-end
-
--- Ended jobs come back with what they did, all others, as `unanswered`, with the state that they were last seen in.
-local function finish(self, job)
-  local last = job
-  local function look()
-    if last.status ~= "Completed" then last = self:get("/jobs/" .. job.jobId) end
-    return last.status == "Completed"
-  end
-  local ended <const>, why <const> = pcall(poll.wait, "it", { within_s = JOB_WITHIN_S, every_s = 0.5 }, look)
-  local text <const> = ("job %s is %s, %s"):format(job.jobId, last.status, last.state)
-  if not ended then return nil, fail.wrap(why, "%s", text) end
-  if last.state == "Succeeded" then return last end
-  local failure <const> = fail.new("failed", "%s", text)
-  failure.json, failure.unanswered = last.error, last.state == "Unknown" or nil
-  return nil, explain(failure)
-end
-
---- One request that changes something, followed until it has.
----@return table? job
----@return Fail? why
-function Vsp:change(method, path, body, headers)
-  local options <const> = { json = body, headers = headers or AT_THE_END }
-  local reply <const>, why <const> = self.api:ask(method, self.scope .. path, options)
-  if not reply then return nil, why end
-  local job <const> = reply.json
-  if type(job) == "table" and job.jobId then return finish(self, job) end
-  fail.raise("protocol", "%s: the answer to %s %s is no job", self.api.site, method, path)
-end
-
--- It was not there; a job that is not there any more tells nothing.
-local function is_missing(why) return why.kind == "not_found" and not why.unanswered end
+function Vsp:delete(path) return self.api:remove(self.scope .. path, { headers = AT_THE_END }) end
 
 -- The array ------------------------------------------------------------------------------------------------------------------------
 
 local function check_port(conf)
   local named <const> = int(conf.hostname:match "[^:]:(%d+)/*$")
   if not conf.port or not named or named == conf.port then return end
-  refuse("config", "name one in one of them", "STORAGE_HOSTNAME names port %d, STORAGE_PORT %d", named, conf.port)
+  fail.advise("config", "name one in one of them", "STORAGE_HOSTNAME names port %d, STORAGE_PORT %d", named, conf.port)
 end
 
 -- CL1-A,1:CL2-B,2
@@ -184,7 +157,7 @@ local function parse_groups(text)
     local trimmed <const> = item:match "^%s*(.-)%s*$"
     local port <const>, number <const> = trimmed:match "^(%w+%-%w+)%s*,%s*(%d+)$"
     if not port and trimmed ~= "" then
-      refuse("config", "write CL1-A,1:CL2-B,1", "HOSTGROUP_ID_LIST: '%s' is no host group", trimmed)
+      fail.advise("config", "write CL1-A,1:CL2-B,1", "HOSTGROUP_ID_LIST: '%s' is no host group", trimmed)
     end
     local id <const> = port and ("%s,%d"):format(port:upper(), int(number))
     if id and not list.find(groups, "id", id) then groups[#groups + 1] = { id = id, name = id } end
@@ -192,50 +165,41 @@ local function parse_groups(text)
   return groups
 end
 
-local function check_version(api)
-  local reply <const>, why <const> = api.client:request("GET", "/configuration/version")
-  if not reply then
-    explain(why)
-    why.hint = why.kind == "not_found" and "check STORAGE_HOSTNAME and STORAGE_PORT: no REST API is there" or why.hint
-    error(why)
-  end
-  local version <const> = tostring(type(reply.json) == "table" and reply.json.apiVersion)
+local function check_version(self, client)
+  local version <const> = tostring((assert(client:request("GET", "/configuration/version")).json or {}).apiVersion)
   local major <const>, minor <const> = version:match "^(%d+)%.(%d+)"
-  if major and tonumber(major) * 1000 + tonumber(minor) >= 1009 then return end
-  refuse("unsupported", "update it: 1.9 or later is needed", "%s: its REST API is of version %s", api.site, version)
+  if major and tonumber(major) * 1000 + tonumber(minor) >= 1009 then return true end
+  local hint <const> = "update it: 1.9 or later is needed"
+  fail.advise("unsupported", hint, "%s: its REST API is of version %s", self.api.site, version)
 end
 
 -- The password is for opening the session only.
-local function session_of(path)
+local function session_of(self)
+  local path <const> = self.scope .. "/sessions"
   return {
     login = function(client)
-      local reply <const>, why <const> = client:request("POST", path, { json = {} })
-      if not reply then
-        explain(why)
-        why.hint = why.status == 503 and "an array has 64 REST sessions: end idle ones, or try again" or why.hint
-        error(why)
-      end
-      local opened <const> = type(reply.json) == "table" and reply.json or {}
+      self.is_fit = self.is_fit or check_version(self, client)
+      local opened <const> = assert(client:request("POST", path, { json = {} })).json or {}
       local token <const> = opened.token or fail.raise("protocol", "the answer to a login holds no token")
       return { Authorization = "Session " .. token }, opened.sessionId
     end,
     lost = function(why) return why.status == 401 end,
-    logout = function(client, id)
-      local gone <const>, why <const> = client:request("DELETE", ("%s/%d"):format(path, id))
-      if not gone and why.status ~= 401 and why.status ~= 404 then error(why) end
-    end,
+    logout = function(client, id) return client:request("DELETE", ("%s/%d"):format(path, id)) end,
   }
 end
 
 -- Ops Center serves many arrays, each below its id; the array itself knows the shorter paths, too.
 local function find_storage(self, id)
-  if self.scope ~= OBJECTS then return self:get "" end
+  if self.scope ~= OBJECTS then
+    return self.api:find(self.scope)
+      or fail.advise("not_found", "check STORAGE_ID: " .. id, "no array %s at %s", id, self.api.site)
+  end
   local seen <const> = self:list "/storages"
   for _, storage in ipairs(seen) do
     if storage.storageDeviceId == id or storage.serialNumber == int(id) then return storage end
   end
   local ids <const> = list.map(seen, function(storage) return storage.storageDeviceId end)
-  refuse("config", "correct STORAGE_ID", "no array %s at %s, but %s", id, self.api.site, table.concat(ids, ", "))
+  fail.advise("config", "correct STORAGE_ID", "no array %s at %s, but %s", id, self.api.site, table.concat(ids, ", "))
 end
 
 ---@param conf table as every vendor's, with port, storage_id, groups, copy_speed
@@ -251,13 +215,11 @@ function M.open(conf)
     path = "/ConfigurationManager",
     headers = { Accept = "application/json", ["Content-Type"] = "application/json" },
     basic = true,
-    explain = explain,
-    session = session_of(self.scope .. "/sessions"),
+    errors = ERRORS,
+    session = session_of(self),
+    jobs = jobs_below(self.scope),
   })
-  check_version(self.api)
-  local found <const>, storage <const> = pcall(find_storage, self, id)
-  if not found and fail.is(storage, "not_found") then fail.hint(storage, "check STORAGE_ID: %s", id) end
-  self.storage = found and storage or error(storage)
+  self.storage = find_storage(self, id)
   return self
 end
 
@@ -287,13 +249,13 @@ end
 
 -- Volumes: LDEVs -------------------------------------------------------------------------------------------------------------------
 
---- Raises not_found also for numbers that no volume bears.
----@param id string|integer
-function Vsp:ldev(id)
-  local record <const> = self:get(("/ldevs/%d"):format(int(id)))
-  if record.emulationType ~= "NOT DEFINED" then return record end
-  fail.raise("not_found", "LDEV %d is not defined", record.ldevId)
+-- nil for numbers that no volume bears.
+local function ldev(self, id)
+  local record <const> = self.api:find(("%s/ldevs/%d"):format(self.scope, int(id)))
+  return record and record.emulationType ~= "NOT DEFINED" and record or nil
 end
+
+local function need_ldev(self, id) return ldev(self, id) or fail.raise("not_found", "there is no LDEV %d", int(id)) end
 
 -- The NAA is made up when the first path is.
 local function lun_from(record)
@@ -308,14 +270,10 @@ local function lun_from(record)
 end
 
 local function parse_handle(pv)
-  local parts <const> = {}
-  for part in (pv.handle .. "--"):gmatch "(.-)%-%-" do
-    parts[#parts + 1] = part
-  end
-  local storage <const>, id <const>, name <const> = parts[3], parts[4], parts[5]
-  if #parts == 5 and parts[1] == "01" and id:find "^%d+$" then return storage, id, name end
+  local where <const>, id <const>, name <const> = pv.handle:match "^01%-%-.-%-%-(.-)%-%-(%d+)%-%-(.*)$"
+  if name and not name:find("--", 1, true) then return where, id, name end
   local form <const> = "it should be 01--fc--<storage device id>--<LDEV>--<name>: check who made the PersistentVolume"
-  refuse("config", form, "volume handle '%s' of %s is none of Hitachi's", pv.handle, pv.name)
+  fail.advise("config", form, "volume handle '%s' of %s is none of Hitachi's", pv.handle, pv.name)
 end
 
 -- An LDEV has the same number as another on another array.
@@ -323,7 +281,7 @@ local function check_array(self, pv, where)
   local ours <const> = self.storage
   if where == ours.storageDeviceId or tonumber(where) == ours.serialNumber then return end
   local hint <const> = "set STORAGE_HOSTNAME and STORAGE_ID to that array"
-  refuse("config", hint, "volume %s is on array %s, not %s", pv.name, where, ours.storageDeviceId)
+  fail.advise("config", hint, "volume %s is on array %s, not %s", pv.name, where, ours.storageDeviceId)
 end
 
 -- Numbers are given anew, the name tells; and what is blocked takes no bytes.
@@ -332,9 +290,11 @@ local function check_volume(pv, name, record)
     local hint <const> = ("its number was given to another volume; if it was only renamed, name it %s again"):format(
       name
     )
-    refuse("not_found", hint, "LDEV %d is named %s, and %s says %s", record.ldevId, record.label, pv.name, name)
+    fail.advise("not_found", hint, "LDEV %d is named %s, and %s says %s", record.ldevId, record.label, pv.name, name)
   end
-  if record.status == "BLK" then refuse("failed", "restore it on the array", "LDEV %d is blocked", record.ldevId) end
+  if record.status == "BLK" then
+    fail.advise("failed", "restore it on the array", "LDEV %d is blocked", record.ldevId)
+  end
 end
 
 ---@param pv { name: string, handle: string, driver: string, attributes: table<string, string> }
@@ -342,12 +302,10 @@ end
 function Vsp:lun_of(pv)
   local where <const>, id <const>, name <const> = parse_handle(pv)
   check_array(self, pv, where)
-  local found <const>, record <const> = pcall(self.ldev, self, id)
-  if not found and fail.is(record, "not_found") then
-    local why <const> = fail.wrap(record, "no LDEV %s on array %s (from %s)", id, where, pv.handle)
-    error(fail.hint(why, "it was deleted, or the account may not see it"))
-  end
-  check_volume(pv, name, found and record or error(record))
+  local gone <const> = "it was deleted, or the account may not see it"
+  local record <const> = ldev(self, id)
+    or fail.advise("not_found", gone, "no LDEV %s on array %s (from %s)", id, where, pv.handle)
+  check_volume(pv, name, record)
   return lun_from(record)
 end
 
@@ -355,11 +313,9 @@ end
 ---@param by { naa: string?, vvol: string? }
 ---@return lib.Lun? lun
 function Vsp:find_lun(by)
-  local hex <const> = by.naa and device.identifier(by.naa) or by.vvol:lower():gsub("^naa%.", "")
-  if #hex ~= NAA_DIGITS or hex:sub(1, #OUI) ~= OUI or hex:find "%X" then return nil end
-  local found <const>, record <const> = pcall(self.ldev, self, tonumber(hex:sub(-4), 16))
-  if not found and not fail.is(record, "not_found") then error(record) end
-  local is_it <const> = found and record.naaId and record.naaId:lower() == hex
+  local hex <const> = device.own(by, OUI, NAA_DIGITS)
+  local record <const> = hex and ldev(self, int("0x" .. hex:sub(-4)))
+  local is_it <const> = record and record.naaId and record.naaId:lower() == hex
   return is_it and lun_from(record) or nil
 end
 
@@ -421,13 +377,12 @@ end
 
 ---@return string
 function Vsp:why_none(initiators)
-  local homeless <const>, logins <const> = {}, logins_of(self, initiators)
-  for _, login in ipairs(logins) do
-    if login.is_ours then homeless[#homeless + 1] = ("%s at port %s"):format(login.name, login.port) end
-  end
+  local logins <const> = logins_of(self, initiators)
+  local homeless <const> = list.filter(logins, function(login) return login.is_ours end)
   if #homeless == 0 then return ("none of the %d logins at the array's ports is theirs"):format(#logins) end
+  local at <const> = list.map(homeless, function(login) return ("%s at port %s"):format(login.name, login.port) end)
   local text <const> = "logged in, and in no host group: %s; add them to one, or set HOSTGROUP_ID_LIST"
-  return text:format(table.concat(homeless, ", "))
+  return text:format(table.concat(at, ", "))
 end
 
 -- LUN paths ------------------------------------------------------------------------------------------------------------------------
@@ -440,7 +395,7 @@ local function paths_of(record)
 end
 
 ---@return lib.ArrayHost[] hosts each with `number`, the LUN number it sees
-function Vsp:maps_of(lun) return paths_of(self:ldev(lun.id)) end
+function Vsp:maps_of(lun) return paths_of(need_ldev(self, lun.id)) end
 
 --- Show `lun` to `host`; it comes back with `number` and `naa`.
 ---@return "made"|"existing" outcome
@@ -448,9 +403,9 @@ function Vsp:maps_of(lun) return paths_of(self:ldev(lun.id)) end
 function Vsp:map(lun, host)
   local port <const>, group <const> = host.id:match "^(.+),(%d+)$"
   local body <const> = { ldevId = int(lun.id), portId = port, hostGroupNumber = int(group) }
-  local made <const>, why <const> = self:change("POST", "/luns", body)
-  if not made and why.code ~= ALREADY then error(fail.wrap(why, "map %s to host group %s", lun.name, host.name)) end
-  local record <const> = self:ldev(lun.id)
+  local made <const>, why <const> = self:post("/luns", body)
+  fail.assert(made or why.code == ALREADY, why, "map %s to host group %s", lun.name, host.name)
+  local record <const> = need_ldev(self, lun.id)
   local now <const> = lun_from(record)
   local path <const> = list.find(paths_of(record), "id", host.id)
   lun.naa, lun.serial, lun.number = now.naa, now.serial, path and path.number
@@ -459,13 +414,11 @@ end
 
 --- A path, host group or LDEV that is not there counts as unmapped.
 function Vsp:unmap(lun, host)
-  local found <const>, record <const> = pcall(self.ldev, self, lun.id)
-  if not found and not fail.is(record, "not_found") then error(record) end
-  local path <const> = found and list.find(paths_of(record), "id", host.id)
+  local record <const> = ldev(self, lun.id)
+  local path <const> = record and list.find(paths_of(record), "id", host.id)
   if not path then return true end
-  local gone <const>, why <const> = self:change("DELETE", ("/luns/%s,%d"):format(host.id, path.number))
-  if gone or is_missing(why) then return true end
-  error(fail.wrap(why, "unmap %s from host group %s", lun.name, host.name))
+  local gone <const>, why <const> = self:delete(("/luns/%s,%d"):format(host.id, path.number))
+  return fail.assert(gone, why, "unmap %s from host group %s", lun.name, host.name)
 end
 
 -- Copies: pairs that clone, and delete themselves when they have -------------------------------------------------------------------
@@ -485,7 +438,7 @@ local function saves_capacity(record) return (record.dataReductionMode or "disab
 function Vsp:copy_start(id, source, target)
   local earlier <const> = pair_of(self, { id = id, target = target })
   if earlier then return { pair = earlier.snapshotId } end
-  local from <const>, to <const> = self:ldev(source.id), self:ldev(target.id)
+  local from <const>, to <const> = need_ldev(self, source.id), need_ldev(self, target.id)
   local body <const> = {
     snapshotGroupName = group_of(id),
     snapshotPoolId = to.poolId,
@@ -497,8 +450,8 @@ function Vsp:copy_start(id, source, target)
     copySpeed = self.copy_speed,
     isDataReductionForceCopy = (saves_capacity(from) or saves_capacity(to)) or nil,
   }
-  local made <const>, why <const> = self:change("POST", "/snapshots", body, AT_ONCE)
-  if not made then error(fail.wrap(why, "copy %s to %s, pool %s", source.name, target.name, to.poolId)) end
+  local made <const>, why <const> = self:post("/snapshots", body, AT_ONCE)
+  fail.assert(made, why, "copy %s to %s, pool %s", source.name, target.name, to.poolId)
   return { pair = (made.affectedResources or {})[1] }
 end
 
@@ -527,9 +480,8 @@ function Vsp:copy_stop(_, copy)
   local pair <const> = copy.handle and look() or not copy.handle and poll.look_twice(LATE_S, look) -- its start may be on its way
   if not pair then return end
   if not is_copied(pair) and pair.status ~= "SMPP" then
-    local path <const> = ("/snapshots/%d,%d"):format(pair.pvolLdevId, pair.muNumber)
-    local gone <const>, why <const> = self:change("DELETE", path)
-    if not gone and not is_missing(why) then error(fail.wrap(why, "delete pair %s", pair.snapshotId)) end
+    local gone <const>, why <const> = self:delete(("/snapshots/%d,%d"):format(pair.pvolLdevId, pair.muNumber))
+    fail.assert(gone, why, "delete pair %s", pair.snapshotId)
   end
   local what <const> = ("deleting pair %s"):format(pair.snapshotId)
   poll.wait(what, { within_s = PAIR_GONE_WITHIN_S }, function() return not pair_of(self, copy) end)

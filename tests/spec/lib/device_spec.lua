@@ -25,6 +25,27 @@ describe("a device name", function()
       assert.is_true(fail.is(why, "config"), name)
     end
   end)
+
+  it("is one array's own by its beginning and length, also where a vVol bears it", function()
+    local hex = "60002ac0000000000000182d00021f6b"
+    for _, by in ipairs {
+      { naa = "naa." .. hex:upper() },
+      { vvol = "naa." .. hex },
+      { vvol = "VVOL:" .. hex },
+      { vvol = "rfc4122.60002ac0-0000-0000-0000-182d00021f6b" },
+    } do
+      assert.equal(hex, device.own(by, "60002ac", 32))
+    end
+    for _, by in ipairs {
+      { naa = "naa.600a0980383139544924583130314c41" },
+      { naa = "naa.60002ac000" },
+      { vvol = "rfc4122.0a0b0c0d-0000-4000-8000-00000000abcd" },
+      { vvol = "naa.60002ac0000000000000182d00021fZZ" },
+    } do
+      assert.is_nil(device.own(by, "60002ac", 32))
+    end
+    assert.equal("config", select(2, pcall(device.own, { naa = "naa.60002acZ" }, "60002ac", 32)).kind)
+  end)
 end)
 
 describe("bytes", function()

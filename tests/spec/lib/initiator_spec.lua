@@ -123,4 +123,18 @@ describe("the ports of a host", function()
     assert.equal(4, #left_out)
     assert.matches("empty half", left_out[4])
   end)
+
+  it("are chosen for a host object with a text of those left out, and none is a mistake that says why", function()
+    local fabric, chosen, left_out = initiator.choose({ iscsi "iqn.a", fc }, "a group", "add one")
+    assert.same({ "fc", { fc }, "vmhba64 iqn.a: FC is used" }, { fabric, chosen, left_out })
+    assert.is_nil(select(3, initiator.choose({ fc }, "a group", "add one")))
+    for text, ports in pairs {
+      ["none given"] = {},
+      ["vmhba67 nqn.x: speaks neither"] = { { kind = "iscsi", id = "nqn.x", adapter = "vmhba67" } },
+    } do
+      local _, why = pcall(initiator.choose, ports, "a group", "add one")
+      assert.same({ "config", "add one" }, { why.kind, why.hint })
+      assert.matches("no initiator that a group can hold: " .. text, why.message)
+    end
+  end)
 end)

@@ -6,6 +6,12 @@ describe("a list", function()
     assert.same({}, list.map({}, error))
   end)
 
+  it("is reduced to what is wanted, in order", function()
+    local odd = function(n) return n % 2 == 1 end
+    assert.same({ 1, 3 }, list.filter({ 1, 2, 3 }, odd))
+    assert.same({}, list.filter({ 2 }, odd))
+  end)
+
   it("gives the first item with that field", function()
     local a, b = { name = "a" }, { name = "b" }
     assert.equal(b, list.find({ a, b, { name = "b" } }, "name", "b"))

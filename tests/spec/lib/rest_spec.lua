@@ -61,6 +61,145 @@ describe("the REST service of an array", function()
     wire:done()
   end)
 
+  describe("whose errors are known", function()
+    local api
+
+    before_each(function()
+      api = rest.open(conf, {
+        errors = {
+          by = "ACME",
+          meanings = { [7] = { "not_found", "look" }, locked = { "busy" } },
+          hints = { [403] = "get the role", unreachable = "is it on?" },
+          elsewhere = "that is no ACME",
+          read = function(body) return body.said and { text = body.said, codes = body.codes, hint = body.advice } end,
+        },
+      })
+    end)
+
+    local function refusal(status, body)
+      wire:expect("GET", "/a"):refuse(status, body)
+      local _, why <const> = api:ask("GET", "/a")
+      return why
+    end
+
+    it("has its words, and the code that means something, in a failure", function()
+      local why <const> = refusal(500, { said = "no such thing", codes = { "K1", 7 }, advice = "read" })
+      assert.same({ "not_found", 7, "look" }, { why.kind, why.code, why.hint })
+      assert.equal("ACME says: no such thing (code K1, 7)", why.message)
+    end)
+
+    it("has its own advice, and hints by status, for codes that mean nothing", function()
+      assert.equal("read", refusal(500, { said = "no", codes = { 1 }, advice = "read" }).hint)
+      assert.equal("get the role", refusal(403, { said = "no", codes = { 1 }, advice = "read" }).hint)
+      assert.equal("get the role", refusal(403).hint)
+    end)
+
+    it("may be sent again what a code calls busy", function()
+      local why <const> = refusal(500, { said = "later", codes = { "locked" } })
+      assert.same({ "busy", true }, { why.kind, why.refused })
+    end)
+
+    it("takes no code of a busy server or a lost answer for a verdict", function()
+      for _, status in ipairs { 503, 504 } do
+        local why <const> = refusal(status, { said = "no", codes = { 7 } })
+        assert.is_not.equal("not_found", why.kind)
+      end
+    end)
+
+    it("knows a stranger by a page, and by a 404 in no words of the array", function()
+      assert.equal("that is no ACME", refusal(404, { error = "nginx" }).hint)
+      wire:expect("GET", "/a"):refuse(502).why.headers = { ["content-type"] = "text/html" }
+      local _, why <const> = api:ask("GET", "/a")
+      assert.equal("that is no ACME", why.hint)
+      assert.matches("502 Bad Gateway, and a page for people", why.message)
+      wire:expect("GET", "/a"):vanish "unreachable"
+      assert.equal("is it on?", select(2, api:ask("GET", "/a")).hint)
+    end)
+
+    it("gives what is there, nil for what the array says is not, and raises everything else", function()
+      wire:expect("GET", "/a", { x = 1 }):reply { y = 2 }
+      assert.same({ y = 2 }, api:get("/a", { x = 1 }))
+      wire:expect("GET", "/a"):refuse(400, { said = "gone", codes = { 7 } })
+      assert.is_nil(api:find "/a")
+      wire:expect("GET", "/a"):refuse(404)
+      assert.equal("not_found", raised(api.find, api, "/a").kind)
+      for _, ask in ipairs { api.get, api.find } do
+        wire:expect("GET", "/a"):reply(nil)
+        local why <const> = raised(ask, api, "/a")
+        assert.same({ "protocol", "that is no ACME" }, { why.kind, why.hint })
+        assert.matches("the answer to /a makes no sense", why.message)
+      end
+    end)
+
+    it("has removed what the array says is not there, and nothing else that failed", function()
+      wire:expect("DELETE", "/a")
+      assert.is_true(api:remove "/a")
+      wire:expect("DELETE", "/a"):refuse(404, { said = "gone", codes = { 7 } })
+      assert.is_true(api:remove "/a")
+      for _, status in ipairs { 404, 504 } do
+        wire:expect("DELETE", "/a"):refuse(status)
+        assert.is_nil((api:remove "/a"))
+      end
+    end)
+  end)
+
+  describe("whose changes are jobs", function()
+    local api
+
+    before_each(function()
+      api = rest.open(conf, {
+        errors = { by = "ACME", meanings = {}, read = function(body) return { text = body.text, codes = {} } end },
+        jobs = {
+          within_s = 10,
+          at = function(answer) return answer.job and "/jobs/" .. answer.job, { full = true } end,
+          state = function(job) return job.state or "running", "job J is " .. (job.state or "new"), job.error end,
+        },
+      })
+    end)
+
+    local function change()
+      wire:expect("POST", "/a", nil, { x = 1 }):reply({ job = "J" }, 202)
+      return function() return api:change("POST", "/a", { x = 1 }) end
+    end
+
+    local function job(answer) wire:expect("GET", "/jobs/J", { full = true }):reply(answer) end
+
+    it("follows them to their end, and answers with the ended job", function()
+      local run <const> = change()
+      job { state = "running" }
+      job { state = "done", made = 1 }
+      assert.equal(1, run().made)
+      wire:expect("POST", "/a"):reply { id = 1 }
+      assert.same({ id = 1 }, api:change("POST", "/a"))
+      wire:expect("POST", "/a"):reply(nil, 204)
+      assert.same({}, api:change("POST", "/a"))
+    end)
+
+    it("tells what the job says when it failed, and does not know when it cannot", function()
+      for _, state in ipairs { "failed", "unknown" } do
+        local run <const> = change()
+        job { state = state, error = { text = "no" } }
+        local done <const>, why <const> = run()
+        assert.same({ "failed", "ACME says: no" }, { why.kind, why.message })
+        assert.is_nil(done)
+        assert.equal(state == "unknown" or nil, why.unanswered)
+      end
+    end)
+
+    it("does not know, either, when asking fails or the job does not end", function()
+      local run = change()
+      wire:expect("GET", "/jobs/J"):vanish "unreachable"
+      local _, why = run()
+      assert.same({ "unreachable", true }, { why.kind, why.unanswered })
+      run = change()
+      for _ = 1, 20 do
+        job { state = "running" }
+      end
+      _, why = run()
+      assert.same({ "timeout", true, "job J is running" }, { why.kind, why.unanswered, why.message })
+    end)
+  end)
+
   it("never sends a refused password twice", function()
     local api <const> = rest.open(conf, { basic = true })
     wire:expect("POST", "/a"):refuse(401)

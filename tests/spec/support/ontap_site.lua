@@ -4,7 +4,7 @@ local fake_http = require "fake_http"
 local M = {}
 
 M.SVM = { uuid = "77deec3a-38ea-11ec-aca8-00a0b89c9a78", name = "svm0" }
-M.MODULES = { "vendors.ontap", "lib.poll" }
+M.MODULES = { "vendors.ontap", "lib.poll", "lib.rest" }
 
 --- Stand-ins for the C modules, and fresh scripts on top of them.
 function M.start()

@@ -178,7 +178,7 @@ describe("primera3par", function()
         local why <const> = raised(array.lun_of, array, pv(HANDLE))
         assert.equal("not_found", why.kind)
         assert.matches(
-          "no volume " .. VOLUME .. " on https://192.0.2.20:8080 (from volumeHandle " .. HANDLE,
+          "no volume " .. VOLUME .. " on https://192.0.2.20:8080 as 3paradm (from volumeHandle " .. HANDLE,
           why.message,
           1,
           true

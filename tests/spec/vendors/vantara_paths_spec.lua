@@ -64,7 +64,7 @@ describe("vantara", function()
       local why <const> = raised(array.map, array, LUN, ONE)
       assert.equal("failed", why.kind)
       assert.equal(
-        "map LDEV 4660 to host group CL1-A,1: the array says: An error occurred. (KART40046-E, 1111,2222)",
+        "map LDEV 4660 to host group CL1-A,1: the array says: An error occurred. (code KART40046-E, 1111,2222)",
         tostring(why)
       )
       assert.equal("See the manual.", why.hint)
