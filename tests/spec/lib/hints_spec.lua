@@ -80,7 +80,7 @@ local OF_ONTAP <const> = {
   "the account sees",
   "no LUN",
   "is not a SCSI LUN",
-  "no initiator that an igroup can hold",
+  "an igroup", -- that can hold no initiator of the host
   "5374573", -- no interface of that protocol
   "1254193", -- seen already, through another igroup
   "5374732", -- the initiator is in an igroup of another OS type
