@@ -78,7 +78,8 @@ end
 
 local function hold_rescan(job, host)
   if not has_leases(job) then return nil end
-  local lease <const> = lease_of(job, ("esxi-lock-%s-slot-0"):format(host.id), math.ceil(job.request.lease_s))
+  local name <const> = ("esxi-lock-%s-%s-slot-0"):format(host.ref.type:lower(), host.ref.id) -- as upstream calls it
+  local lease <const> = lease_of(job, name, math.ceil(job.request.lease_s))
   local watched <const>, until_s <const> = {}, timer.now() + job:time_for(RESCAN_WITHIN_S) / 2
   local has_waited = false
   while true do

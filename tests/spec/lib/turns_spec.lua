@@ -31,7 +31,7 @@ describe("turns on a host", function()
     job.ledger.subject = claim and { claim = claim }
     job.closers = closers
     local vcenter <const> = { where = "vc.example", about = { instanceUuid = "u" } }
-    return { job = job, name = "esx", id = "hostsystem-host-1", ref = { id = "host-1" }, vcenter = vcenter }
+    return { job = job, name = "esx", ref = { type = "HostSystem", id = "host-1" }, vcenter = vcenter }
   end
 
   local function lease(name) return kube.lab:get(LOCKS .. "/" .. name) end
