@@ -14,6 +14,7 @@ int open_xml(lua_State *L);
 int open_http(lua_State *L);
 int open_server(lua_State *L);
 int open_vsphere(lua_State *L);
+int open_ssh(lua_State *L);
 int open_clone(lua_State *L);
 int open_kube(lua_State *L);
 int open_journal(lua_State *L);
