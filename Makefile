@@ -1,6 +1,6 @@
-# make: build/lunalift · make demo: the main job on the simulated site · make test: everything proved · make fuzz SECONDS=N: N for each target · make bench: what it costs
+# make: build/lunalift · make demo: the main job on the simulated site · make test: everything proved · make fuzz SECONDS=N: N for each target · make bench: what it costs · make image: the container image
 .DEFAULT_GOAL := all
-.PHONY: all demo test fuzz bench docs format clean
+.PHONY: all demo test fuzz bench image docs format clean
 
 all:
 	@tools/setup build
@@ -29,6 +29,10 @@ bench:
 	@cmake --preset release >/dev/null
 	@cmake --build --preset release --target lunalift lunalift-test
 	@LUNALIFT_BIN=build-release/lunalift build-release/tests/lunalift-test --output=TAP tests/bench/populate_spec.lua
+
+image: all
+	@tools/setup image
+	@tools/image build build/lunalift-image.tar
 
 docs: all
 	@LUNALIFT_BIN=build/lunalift tools/docs

@@ -1,54 +1,55 @@
 --- A whole copy inside what forklift makes of a populate pod: its arguments, its Secret in the environment, a service account that may do
---- little, uid 107, no capabilities, and nowhere to write to.
+--- little, uid 107, no capabilities, and nowhere to write to; from the files of the container image.
 local fs <const> = require "lunalift.fs"
 local json <const> = require "lunalift.json"
 local labs <const> = require "support.lab"
 local process <const> = require "lunalift.process"
 local timer <const> = require "lunalift.timer"
 
--- A root of its own that is read-only, with a service account's files; then the program as a pod would run it.
+-- The image as the pod's root, read-only, with a service account's files: uid 107 without capabilities, in a user namespace.
 local POD <const> = [[
 #!/bin/sh
 set -eu
-if [ "${1-}" != inside ]; then exec unshare --mount -- "$0" inside "$@"; fi
+if [ "${1-}" != inside ]; then exec setpriv --no-new-privs unshare --user --map-root-user --mount -- "$0" inside "$@"; fi
 shift
-account=/run/secrets/kubernetes.io/serviceaccount
-mount -t tmpfs pod /run
-mkdir -p "$account"
-cp "$ACCOUNT"/* "$account"
-chown root:107 "$account"/*
-chmod 0640 "$account"/*
-mount -o remount,ro /run
-mount -t tmpfs -o ro pod /dev/shm
-mount -o remount,ro,bind /
-mountpoint -q /tmp && mount -o remount,ro,bind /tmp
-as_pod="setpriv --reuid=107 --regid=107 --clear-groups --bounding-set=-all --inh-caps=-all --ambient-caps=-all --no-new-privs --"
-for place in / /tmp /var/tmp /run /dev /dev/shm; do
-  if $as_pod touch "$place/lunalift-was-here" 2>/dev/null; then
+mount --rbind "$IMAGE" "$IMAGE"
+mount -t tmpfs pod "$IMAGE/run"
+mkdir -p "$IMAGE/run/secrets/kubernetes.io/serviceaccount"
+mount --bind "$ACCOUNT" "$IMAGE/run/secrets/kubernetes.io/serviceaccount"
+mount --rbind /proc "$IMAGE/proc"
+[ -z "${SITE_SCRIPTS-}" ] || mount --bind -o ro "$SITE_SCRIPTS" "$IMAGE/etc/lunalift/scripts"
+mount -o remount,ro,bind "$IMAGE/run"
+mount -o remount,ro,bind "$IMAGE"
+for place in / /run /etc/lunalift/scripts; do
+  if touch "$IMAGE$place/lunalift-was-here" 2>/dev/null; then
     echo "this pod could write to $place" >&2
     exit 99
   fi
 done
-exec $as_pod "$BIN" "$@"
+exec unshare --user --map-user=107 --map-group=107 --root="$IMAGE" --wd=/ -- /usr/bin/vsphere-copy-offload-populator "$@"
 ]]
 
 local function namespaces_allowed()
-  local probe <const> = process.run { argv = { "unshare", "--mount", "--", "mount", "-t", "tmpfs", "none", "/run" } }
+  local probe <const> = process.run {
+    argv = { "unshare", "--user", "--map-root-user", "--mount", "--", "mount", "-t", "tmpfs", "none", "/run" },
+  }
   return probe and probe.code == 0
 end
 
 describe("populate in a pod", function()
   if not namespaces_allowed() then
-    pending "needs root and mount namespaces: run the tests where unshare --mount is allowed"
+    pending "needs user namespaces: run the tests where unshare --user --mount is allowed"
     return
   end
 
-  local lab, program
+  local lab
 
   setup(function()
     lab = labs.start()
-    program, lab.bin = lab.bin, lab.dir .. "/pod"
-    if program:sub(1, 1) ~= "/" then program = fs.cwd() .. "/" .. program end
+    local build <const> = lab.bin:match "^(.*)/" or "."
+    local laid <const> = assert(process.run { argv = { "tools/image-root", build, lab.dir .. "/image" } })
+    assert(laid.code == 0, laid.stderr)
+    lab.bin = lab.dir .. "/pod"
     assert(fs.write(lab.bin, POD))
     assert(fs.chmod(lab.bin, tonumber("755", 8)))
     local account <const> = lab.dir .. "/account"
@@ -61,7 +62,7 @@ describe("populate in a pod", function()
   teardown(function() lab:stop() end)
 
   -- What forklift's controller gives, word by word.
-  local function arguments(claim)
+  local function arguments(claim, vendor)
     return {
       "--source-vm-id=" .. claim.name:match "^vm%-%d+",
       "--source-vmdk=" .. claim.vmdk,
@@ -70,7 +71,7 @@ describe("populate in a pod", function()
       "--cr-namespace=" .. claim.namespace,
       "--owner-name=" .. claim.name,
       "--secret-name=secret-1",
-      "--storage-vendor-product=ontap",
+      "--storage-vendor-product=" .. (vendor or "ontap"),
       ("--pvc-size=%d"):format(claim.size_bytes),
       "--owner-uid=" .. claim.uid,
     }
@@ -79,7 +80,7 @@ describe("populate in a pod", function()
   local function environment()
     return {
       ACCOUNT = lab.dir .. "/account",
-      BIN = program,
+      IMAGE = lab.dir .. "/image",
       HOME = false,
       XDG_STATE_HOME = false,
       KUBECONFIG = false,
@@ -119,6 +120,19 @@ describe("populate in a pod", function()
     local after <const> = lab:snapshot()
     before.cluster, after.cluster = nil, nil
     assert.same(before, after)
+  end)
+
+  it("takes a vendor script from a folder that is mounted into the image", function()
+    local scripts <const>, claim <const> = lab.dir .. "/site-scripts", lab:claim "vm-57-disk-1"
+    assert(fs.mkdir(scripts))
+    assert(fs.mkdir(scripts .. "/vendors"))
+    assert(fs.write(scripts .. "/vendors/acme.lua", assert(fs.read "scripts/vendors/ontap.lua")))
+    local env <const> = environment()
+    env.SITE_SCRIPTS = scripts
+    local ended <const> = lab:populate { argv = arguments(claim, "acme"), env = env }
+    assert.equal(0, ended.code, ended.err .. ended.out)
+    assert.matches("vendor acme (/etc/lunalift/scripts/vendors/acme.lua", ended.out .. ended.err, 1, true)
+    assert.equal(labs.sha256(lab:source_of(claim)), labs.sha256(claim.lun_path))
   end)
 
   it("is gone within thirty seconds of SIGTERM, whatever it was putting back, and the next pod finishes", function()
