@@ -107,17 +107,36 @@ function M.describe_file(name, path)
   return vendor, why
 end
 
---- Log in. conf: hostname, username, password, token, tls, timeout_s, and the vendor's own options by name.
----@param job lib.Job
+---@class lib.ArrayLogin an opened array that jobs can share
+---@field vendor table metadata
+---@field inside lunalift.isolate
+---@field where string
+local Login <const> = {}
+Login.__index = Login
+
+--- conf: hostname, username, password, token, tls, timeout_s, and the vendor's own options by name.
+---@param job lib.Job that waits for it
 ---@param name string
 ---@param conf table
----@return lib.Array
-function M.open(job, name, conf)
+---@return lib.ArrayLogin
+function M.login(job, name, conf)
   local vendor <const>, inside <const> = load(M.check_name(name), conf.hostname, conf.tls and conf.tls.ca_file)
   conf.hostname = address.bracketed(conf.hostname)
-  local self <const> = setmetatable({ job = job, vendor = vendor, inside = inside, where = conf.hostname }, Array)
-  self.job:read("log in to " .. self.where, function() return inside:call("open", name, conf) end)
-  return self
+  job:read("log in to " .. conf.hostname, function() return inside:call("open", name, conf) end)
+  return setmetatable({ vendor = vendor, inside = inside, where = conf.hostname }, Login)
+end
+
+function Login:close()
+  self.inside:call("call", "close")
+  self.inside:close()
+end
+
+--- The array for one job.
+---@param job lib.Job
+---@param login lib.ArrayLogin
+---@return lib.Array
+function M.of(job, login)
+  return setmetatable({ job = job, vendor = login.vendor, inside = login.inside, where = login.where }, Array)
 end
 
 --- Call one function of the contract, once.
@@ -196,11 +215,6 @@ function Array:unmap(lun, host)
     if why then return nil, why end
     return true
   end, { standin = true, look = function() return not self:map_to(lun, host) or nil end })
-end
-
-function Array:close()
-  self:ask "close"
-  self.inside:close()
 end
 
 return M

@@ -1,7 +1,9 @@
---- The peers of a job: vCenter, array, Kubernetes; each opened once, when first needed, and closed at the end.
+--- The peers of a job: vCenter, array, Kubernetes; each opened once, when first needed, and closed at the end, or given back where jobs
+--- share them.
 local arrays <const> = require "lib.arrays"
 local fail <const> = require "lib.fail"
 local kube <const> = require "lunalift.kube"
+local peers <const> = require "lib.peers"
 local task <const> = require "lunalift.task"
 local vcenter <const> = require "lib.vcenter"
 
@@ -13,13 +15,19 @@ local Site <const> = {}
 Site.__index = Site
 
 ---@class lib.SiteConf
----@field vcenter { host: string, username: string, password: Secret, tls: Trust }
----@field array { vendor: string, hostname: string, username: string?, password: Secret?, token: Secret?, tls: Trust }
+---@field vcenter { key: string?, host: string, username: string, password: Secret, tls: Trust } key tells logins apart that jobs share
+---@field array { key: string?, vendor: string, hostname: string, username: string?, password: Secret?, token: Secret?, tls: Trust }
 ---@field kube { kubeconfig: string?, master: string? }
 
 ---@param conf lib.SiteConf
+---@param shared? lib.Peers of all jobs of this process; without it this job's alone
 ---@return lib.Site
-function M.new(conf) return setmetatable({ conf = conf, mutex = task.mutex(), opened = {}, last = {} }, Site) end
+function M.new(conf, shared)
+  return setmetatable(
+    { conf = conf, peers = shared or peers.new(), mutex = task.mutex(), opened = {}, taken = {}, last = {} },
+    Site
+  )
+end
 
 local function once(self, name, open)
   local _lock <close> = self.mutex:lock()
@@ -27,14 +35,29 @@ local function once(self, name, open)
   return self.opened[name]
 end
 
+-- What this job has taken is given back once, by that name.
+local function take(self, name, login)
+  local key <const> = self.conf[name].key or name
+  local peer <const> = self.peers:take(key, login)
+  self.taken[name] = key
+  return peer
+end
+
 ---@return lib.Vcenter
 function Site:vcenter()
-  return once(self, "vcenter", function() return vcenter.open(self.job, self.conf.vcenter) end)
+  return once(self, "vcenter", function()
+    local login <const> = take(self, "vcenter", function() return vcenter.login(self.job, self.conf.vcenter) end)
+    return vcenter.of(self.job, login)
+  end)
 end
 
 ---@return lib.Array
 function Site:array()
-  return once(self, "array", function() return arrays.open(self.job, self.conf.array.vendor, self.conf.array) end)
+  return once(self, "array", function()
+    local conf <const> = self.conf.array
+    local login <const> = take(self, "array", function() return arrays.login(self.job, conf.vendor, conf) end)
+    return arrays.of(self.job, login)
+  end)
 end
 
 ---@return Kube
@@ -46,10 +69,11 @@ function Site:kube()
   end)
 end
 
-local function close(self, name)
-  local peer <const> = self.opened[name]
-  if not peer then return end
-  local ok <const>, why <const> = pcall(peer.close, peer)
+local function give_back(self, name)
+  local key <const> = self.taken[name]
+  if not key then return end
+  self.taken[name] = nil
+  local ok <const>, why <const> = pcall(self.peers.give, self.peers, key)
   if not ok then self.job:warn("not logged out of the %s: %s; its login ends by itself", name, fail.text(why)) end
 end
 
@@ -63,8 +87,8 @@ function Site:close()
     what.close()
   end
   task.all {
-    function() close(self, "array") end,
-    function() close(self, "vcenter") end,
+    function() give_back(self, "array") end,
+    function() give_back(self, "vcenter") end,
   }
   self.opened = {}
 end

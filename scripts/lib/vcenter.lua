@@ -28,10 +28,17 @@ local VM_PATHS <const> =
 table.move(disk_layout.PATHS, 1, #disk_layout.PATHS, #VM_PATHS + 1, VM_PATHS)
 local DATASTORE_PATHS <const> = { "name", "info", "summary.type", "summary.accessible", "summary.freeSpace" }
 
----@param job lib.Job
+---@class lib.VcenterLogin a login that jobs can share
+---@field session Vsphere
+---@field content table
+---@field where string
+local Login <const> = {}
+Login.__index = Login
+
+---@param job lib.Job that waits for it
 ---@param conf { host: string, username: string, password: Secret, tls: Trust }
----@return lib.Vcenter
-function M.open(job, conf)
+---@return lib.VcenterLogin
+function M.login(job, conf)
   local session <const> = vsphere.open {
     host = address.bracketed(conf.host),
     username = conf.username,
@@ -54,21 +61,30 @@ function M.open(job, conf)
     if not fail.is(content, "denied") then error(content) end
     error(fail.wrap(content, "%s does not let %s in", conf.host, conf.username))
   end
-  return setmetatable({
-    job = job,
-    session = session,
-    about = content.about,
-    mark = (content.about.instanceUuid or conf.host):gsub("%W", ""):sub(1, 8),
-    content = content,
-    where = conf.host,
-    hosts = {},
-  }, Vcenter)
+  return setmetatable({ session = session, content = content, where = conf.host }, Login)
 end
 
-function Vcenter:close()
+function Login:close()
   local function logout() return self.session:logout() end
   local done <const>, why <const> = retry.read("log out", LOGOUT_WITHIN_S, logout, { stubborn = true })
   if not done and why then error(why) end
+end
+
+--- The vCenter for one job.
+---@param job lib.Job
+---@param login lib.VcenterLogin
+---@return lib.Vcenter
+function M.of(job, login)
+  local about <const> = login.content.about
+  return setmetatable({
+    job = job,
+    session = login.session,
+    about = about,
+    mark = (about.instanceUuid or login.where):gsub("%W", ""):sub(1, 8),
+    content = login.content,
+    where = login.where,
+    hosts = {},
+  }, Vcenter)
 end
 
 function Vcenter:retrieve(what, spec)

@@ -18,7 +18,7 @@ local HBAS <const> = {
 }
 
 describe("a host's ports", function()
-  local dir, lab, vcenter, host
+  local dir, lab, login, host
 
   setup(function()
     dir = process.run({ argv = { "mktemp", "-d" } }).out:match "%S+"
@@ -38,17 +38,18 @@ describe("a host's ports", function()
       target_ports = { { kind = "nvme", id = SUBSYSTEM }, { kind = "sdc", id = "b4f2d5322f73780f" } },
     }
     local about <const> = json.decode(assert(fs.read(lab.dir .. "/site.json"))).vcenter
-    vcenter = vcenters.open(fake_job.new(), {
+    local job <const> = fake_job.new()
+    login = vcenters.login(job, {
       host = about.host,
       username = about.username,
       password = secret.new(about.password),
       tls = { thumbprint = about.thumbprint },
     })
-    host = vcenter:host_again { type = "HostSystem", id = "host-21" }
+    host = vcenters.of(job, login):host_again { type = "HostSystem", id = "host-21" }
   end)
 
   teardown(function()
-    if vcenter then vcenter:close() end
+    if login then login:close() end
     if lab then lab:stop() end
     process.run { argv = { "rm", "-rf", dir } }
   end)

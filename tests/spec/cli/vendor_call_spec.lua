@@ -25,10 +25,11 @@ describe("lunalift vendor call", function()
       ["lunalift.console"] = console,
       ["lib.arrays"] = {
         describe = function() return { options = {} } end,
-        open = function(_, name, conf)
+        login = function(_, name, conf)
           opened = { name = name, hostname = conf.hostname }
           return array
         end,
+        of = function(_, login) return login end,
       },
     }
   end)

@@ -39,7 +39,9 @@ describe("an array", function()
 
   local function open(options, hostname)
     local job <const> = fake_job.new(options)
-    return require("lib.arrays").open(job, "box", { hostname = hostname or "box.example" }), job
+    local arrays <const> = require "lib.arrays"
+    local login <const> = arrays.login(job, "box", { hostname = hostname or "box.example" })
+    return arrays.of(job, login), job, login
   end
 
   local function raised(fn, ...)
@@ -98,8 +100,8 @@ describe("an array", function()
   end)
 
   it("logs out and ends its state", function()
-    local array <const> = open()
-    array:close()
+    local _, _, login <const> = open()
+    login:close()
     assert.same({ "close" }, inside.calls)
     assert.equal(1, inside.closed)
   end)

@@ -6,13 +6,12 @@ describe("a site", function()
   local restore, opened, closed, site
 
   local function peer(name)
-    return {
-      open = function()
-        opened[#opened + 1] = name
-        timer.sleep(0)
-        return { close = function() closed[#closed + 1] = name end }
-      end,
-    }
+    local function open()
+      opened[#opened + 1] = name
+      timer.sleep(0)
+      return { close = function() closed[#closed + 1] = name end }
+    end
+    return { open = open, login = open, of = function(job, login) return { job = job, login = login } end }
   end
 
   before_each(function()
@@ -44,10 +43,10 @@ describe("a site", function()
 
   it("can be asked again when opening failed", function()
     local arrays <const> = package.loaded["lib.arrays"]
-    local open <const> = arrays.open
-    arrays.open = function() error { kind = "unreachable", message = "away" } end
+    local login <const> = arrays.login
+    arrays.login = function() error { kind = "unreachable", message = "away" } end
     assert.is_false(pcall(site.array, site))
-    arrays.open = open
+    arrays.login = login
     assert.is_table(site:array())
   end)
 
@@ -67,12 +66,66 @@ describe("a site", function()
     local said
     site.job = { warn = function(_, fmt, ...) said = fmt:format(...) end }
     site:vcenter()
-    site:array().close = function()
+    site:array().login.close = function()
       timer.sleep(0.01)
       assert.same({ "vcenter" }, closed)
       error { kind = "timeout", message = "no answer" }
     end
     site:close()
     assert.matches("not logged out of the array: no answer", said, 1, true)
+  end)
+
+  describe("that shares its peers with others", function()
+    local sites <const> = {}
+
+    before_each(function()
+      local shared <const> = require("lib.peers").new()
+      for i, key in ipairs { "a", "a", "b" } do
+        local conf <const> = { vcenter = { key = "vc " .. key }, array = { key = "box " .. key, vendor = "box" } }
+        sites[i] = require("lib.site").new(conf, shared)
+        sites[i].job = { name = i }
+      end
+    end)
+
+    it("logs in once for all that have the same key, each for its own job", function()
+      local first <const>, second <const> = sites[1]:array(), sites[2]:array()
+      assert.equal(first.login, second.login)
+      assert.same({ 1, 2 }, { first.job.name, second.job.name })
+      assert.not_equal(first.login, sites[3]:array().login)
+      assert.same({ "array", "array" }, opened)
+    end)
+
+    it("logs out with the last of them", function()
+      sites[1]:vcenter()
+      sites[2]:vcenter()
+      sites[1]:close()
+      sites[1]:close()
+      assert.same({}, closed)
+      sites[2]:close()
+      assert.same({ "vcenter" }, closed)
+      sites[1]:vcenter()
+      assert.same({ "vcenter", "vcenter" }, opened)
+    end)
+
+    it("lets the next one try when a login failed, or was cancelled", function()
+      local arrays <const> = package.loaded["lib.arrays"]
+      local login <const> = arrays.login
+      local is_waiting = false
+      arrays.login = function()
+        is_waiting = true
+        timer.sleep(60)
+      end
+      local first <const> = task.spawn(function() sites[1]:array() end)
+      local second <const> = task.spawn(function() return sites[2]:array() end)
+      repeat
+        timer.sleep(0.001)
+      until is_waiting
+      arrays.login = login
+      first:cancel "stop"
+      assert.is_false(pcall(first.join, first))
+      assert.is_table(second:join())
+      sites[2]:close()
+      assert.same({ "array" }, closed)
+    end)
   end)
 end)

@@ -48,7 +48,8 @@ describe("a vCenter", function()
 
   after_each(function() restore() end)
 
-  local function open() return require("lib.vcenter").open(job, { host = "vc.example" }) end
+  local function login() return require("lib.vcenter").login(job, { host = "vc.example" }) end
+  local function open() return require("lib.vcenter").of(job, login()) end
 
   local function raised(fn, ...)
     local ok <const>, why <const> = pcall(fn, ...)
@@ -81,7 +82,7 @@ describe("a vCenter", function()
 
   it("logs in, and tells what it is", function()
     assert.equal("8.0.3", open().about.version)
-    open():close()
+    login():close()
     assert.same({ "logout" }, session.calls)
   end)
 
