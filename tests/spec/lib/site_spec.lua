@@ -122,8 +122,9 @@ describe("a site", function()
       until is_waiting
       arrays.login = login
       first:cancel "stop"
-      assert.is_false(pcall(first.join, first))
-      assert.is_table(second:join())
+      local _, why <const> = first:wait()
+      assert.equal("cancelled", why.kind)
+      assert.is_table((second:wait()))
       sites[2]:close()
       assert.same({ "array" }, closed)
     end)
