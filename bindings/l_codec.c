@@ -7,6 +7,7 @@
 #include "bindings/check.h"
 #include "bindings/modules.h"
 #include "engine/base64.h"
+#include "engine/gzip.h"
 #include "engine/http.h"
 #include "engine/xml.h"
 
@@ -28,16 +29,48 @@ static int push_buf(lua_State *L, struct lift_buf *buf)
     return 1;
 }
 
+static int push_hex(lua_State *L, const unsigned char *digest, size_t count)
+{
+    char hex[2 * SHA256_DIGEST_LENGTH];
+    to_hex(digest, count, hex);
+    lua_pushlstring(L, hex, 2 * count);
+    return 1;
+}
+
 static int codec_sha256(lua_State *L)
 {
     size_t length = 0;
     const char *bytes = luaL_checklstring(L, 1, &length);
     unsigned char digest[SHA256_DIGEST_LENGTH];
-    char hex[2 * sizeof digest];
     SHA256((const unsigned char *)bytes, length, digest);
-    to_hex(digest, sizeof digest, hex);
-    lua_pushlstring(L, hex, sizeof hex);
-    return 1;
+    return push_hex(L, digest, sizeof digest);
+}
+
+static int codec_sha1(lua_State *L)
+{
+    size_t length = 0;
+    const char *bytes = luaL_checklstring(L, 1, &length);
+    unsigned char digest[SHA_DIGEST_LENGTH];
+    SHA1((const unsigned char *)bytes, length, digest);
+    return push_hex(L, digest, sizeof digest);
+}
+
+static int codec_gzip(lua_State *L)
+{
+    size_t length = 0;
+    const char *bytes = luaL_checklstring(L, 1, &length);
+    struct lift_buf *out = buf_push(L);
+    luaL_argcheck(L, lift_gzip(out, bytes, length), 1, "too long");
+    return push_buf(L, out);
+}
+
+static int codec_gunzip(lua_State *L)
+{
+    size_t length = 0;
+    const char *bytes = luaL_checklstring(L, 1, &length);
+    struct lift_buf *out = buf_push(L);
+    struct lift_error err = {0};
+    return lift_gunzip(out, bytes, length, &err) ? push_buf(L, out) : fail_push(L, &err);
 }
 
 static int codec_base64(lua_State *L)
@@ -143,6 +176,9 @@ static int codec_xml_escape(lua_State *L)
 int open_codec(lua_State *L)
 {
     static const luaL_Reg functions[] = {{"sha256", codec_sha256},
+                                         {"sha1", codec_sha1},
+                                         {"gzip", codec_gzip},
+                                         {"gunzip", codec_gunzip},
                                          {"base64", codec_base64},
                                          {"unbase64", codec_unbase64},
                                          {"percent", codec_percent},

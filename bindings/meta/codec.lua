@@ -5,6 +5,19 @@ local codec = {}
 ---@param bytes string
 ---@return string hex lower case
 function codec.sha256(bytes) end
+--- For formats that ask for it, not for security.
+---@param bytes string
+---@return string hex lower case
+function codec.sha1(bytes) end
+--- Without name and time: the same bytes give the same.
+---@param bytes string
+---@return string
+function codec.gzip(bytes) end
+--- What one gzip member holds, 64 MiB at most.
+---@param bytes string
+---@return string? bytes
+---@return Fail? why
+function codec.gunzip(bytes) end
 ---@param bytes string
 ---@return string
 function codec.base64(bytes) end

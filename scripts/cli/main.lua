@@ -20,6 +20,7 @@ local COMMANDS <const> = {
   { "reap", "list what dead runs left, and put it back: reap [--scan] [--apply]" },
   { "flow", "list, show or check the flows: flow list | flow show NAME | flow check FILE" },
   { "vendor", "the kit for storage vendors: vendor list | show | check …; see help vendor" },
+  { "vib", "the ESXi side: vib build --output FILE" },
   { "lab", "a simulated site on loopback: lab --dir DIR" },
   { "version", "what this is" },
   { "help", "this text, or that of a command: help populate" },

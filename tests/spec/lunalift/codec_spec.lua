@@ -6,6 +6,20 @@ describe("lunalift.codec", function()
     assert.equal("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad", codec.sha256 "abc")
   end)
 
+  it("digests with SHA-1 where a format asks for it", function()
+    assert.equal("da39a3ee5e6b4b0d3255bfef95601890afd80709", codec.sha1 "")
+    assert.equal("a9993e364706816aba3e25717850c26c9cd0d89d", codec.sha1 "abc")
+  end)
+
+  it("takes gzip back to the bytes, and refuses what is none", function()
+    local bytes <const> = ("\0\255 binary \n"):rep(10000)
+    assert.equal(bytes, codec.gunzip(codec.gzip(bytes)))
+    assert.equal("", codec.gunzip(codec.gzip ""))
+    local none <const>, why <const> = codec.gunzip "no gzip"
+    assert.is_nil(none)
+    assert.equal("protocol", why.kind)
+  end)
+
   it("takes base64 back to the bytes", function()
     local bytes <const> = "\0\255 binary \n"
     assert.equal(bytes, codec.unbase64(codec.base64(bytes)))
