@@ -73,6 +73,8 @@ local function document(first, second)
   return 0
 end
 
+local function new(...) return require("cli.vendor_new").run { ... } end
+
 local function call(...) return require("cli.vendor_call").run { ... } end
 
 -- Verb, how it is called, what it does, and what runs it.
@@ -80,6 +82,7 @@ local VERBS <const> = {
   { "list", "list", "the vendors there are, and where each comes from", list },
   { "show", "show NAME", "its source", show },
   { "check", "check FILE|NAME", "what it lacks of the contract, each with line and fix; opens no array", check_file },
+  { "new", "new NAME [--title TEXT] [--dir DIR]", "a script that works, and a simulated array that it works on", new },
   { "doc", "doc NAME [--secret]", "its settings as Markdown; or as a Secret to fill in", document },
   { "call", "call NAME FUNCTION [JSON]…", "one function against the array of the environment (STORAGE_…)", call },
 }
@@ -87,7 +90,7 @@ local VERBS <const> = {
 local function usage()
   local lines <const> = { "usage:" }
   for _, verb in ipairs(VERBS) do
-    lines[#lines + 1] = ("  lunalift vendor %-27s %s"):format(verb[2], verb[3])
+    lines[#lines + 1] = ("  lunalift vendor %-35s %s"):format(verb[2], verb[3])
   end
   return table.concat(lines, "\n") .. "\n"
 end

@@ -161,6 +161,9 @@ local DEFAULT <const> = {
   },
 }
 
+-- Of an array that is none of the above.
+local ACCOUNT <const> = { username = "admin", password = "s&cret 3" }
+
 local function is_list(value) return type(value) == "table" and value[1] ~= nil end
 
 --- `over` laid on `base`: tables are merged key by key, lists are replaced.
@@ -178,15 +181,18 @@ function M.merge(base, over)
   return merged
 end
 
---- The built-in scenario, or what the text of a JSON file makes of it.
+--- The built-in scenario, or what the text of a JSON file makes of it; with another array if one is named.
 ---@param text? string
+---@param array? string product
 ---@return table? scenario
 ---@return Fail? why
-function M.read(text)
-  if not text then return DEFAULT end
-  local over <const>, why <const> = json.decode(text)
+function M.read(text, array)
+  local over <const>, why <const> = json.decode(text or "{}")
   if not over then return nil, why end
-  return M.merge(DEFAULT, over)
+  local merged <const> = M.merge(DEFAULT, over)
+  merged.array = array or merged.array
+  merged[merged.array] = M.merge(ACCOUNT, merged[merged.array] or {})
+  return merged
 end
 
 return M

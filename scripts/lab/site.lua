@@ -79,6 +79,10 @@ local function start_array(site, leaf)
   local options <const> =
     { fabric = site.fabric, faults = site.faults, copier = site.copier, cert = leaf.cert, key = leaf.key }
   local product <const> = site.scenario.array
+  if not script.find("lab." .. product) then
+    local hint <const> = "put its lab/" .. product .. ".lua into a folder given by --scripts"
+    error { kind = "config", message = "the lab has no array " .. product, hint = hint }
+  end
   site.array = require("lab." .. product).start(scenario.merge(site.scenario[product], options))
 end
 

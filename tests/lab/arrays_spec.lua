@@ -2,6 +2,7 @@
 --- while the copy runs. A row is an array, with what it needs of the site.
 local fs <const> = require "lunalift.fs"
 local labs <const> = require "support.lab"
+local process <const> = require "lunalift.process"
 
 local SCINI <const> =
   { device = "vmhba67", kind = "sdc", driver = "scini", model = "scini", guid = "9E56672F-2F4B-4A42-BFF4-88B6846FBFDA" }
@@ -24,6 +25,7 @@ local VSP_LOGIN <const> = "/ConfigurationManager/v1/objects/storages/93400061234
 ---@field login string path of its request
 ---@field copies? string disks that are volumes themselves, without a host; paths at which it is asked after that
 ---@field raw? "rdm"|"vvol" what such a disk is; rdm
+---@field is_new? boolean as `vendor new` makes it
 
 ---@type arrays_spec.Row[]
 local ARRAYS <const> = {
@@ -61,26 +63,47 @@ local ARRAYS <const> = {
     copies = "/tasks/%d+$",
     raw = "vvol",
   },
+  {
+    about = "an array whose vendor is new",
+    product = "acme",
+    settings = {},
+    hbas = { FC },
+    login = "/api/v1/login",
+    copies = "/copies/[%x-]+$",
+    raw = "vvol",
+    is_new = true,
+  },
 }
+
+-- A folder of scripts with both halves of a new vendor.
+local function new_vendor(product)
+  local folder <const> = process.run({ argv = { "mktemp", "-d" } }).out:match "%S+" .. "/my scripts"
+  assert.equal(0, process.run({ argv = { labs.QUICK_BIN, "vendor", "new", product, "--dir", folder } }).code)
+  return folder
+end
 
 local WITHIN_S <const> = 20
 
 for _, array in ipairs(ARRAYS) do
   describe("populate on " .. array.about, function()
-    local lab, claim, before
+    local lab, claim, before, scripts
 
     setup(function()
+      scripts = array.is_new and new_vendor(array.product) or nil
       local scenario <const> = labs.small()
       local hbas <const> = scenario.datacenters[1].hosts[1].hbas
       table.move(array.hbas, 1, #array.hbas, #hbas + 1, hbas)
       scenario.array, scenario[array.product] = array.product, array.settings
       scenario.datacenters[1].vms[2].disks[1][array.raw or "rdm"] = array.copies ~= nil
-      lab = labs.start(scenario, labs.QUICK_BIN)
+      lab = labs.start(scenario, labs.QUICK_BIN, scripts)
       claim = lab:claim "vm-57-disk-1"
       before = lab:snapshot()
     end)
 
-    teardown(function() lab:stop() end)
+    teardown(function()
+      lab:stop()
+      if scripts then process.run { argv = { "rm", "-rf", scripts .. "/.." } } end
+    end)
 
     local function assert_copied(ended, other)
       local filled <const> = other or claim
@@ -120,6 +143,11 @@ for _, array in ipairs(ARRAYS) do
       local ended <const> = lab:populate { words = { "--require-offload" } }
       assert_copied(ended)
       assert.matches(", offloaded", ended.out)
+      if scripts then
+        local path <const> = ("%s/vendors/%s.lua"):format(scripts, array.product)
+        local said <const> = ("vendor %s (%s, sha256 %s)"):format(array.product, path, labs.sha256(path):sub(1, 12))
+        assert.is_truthy(ended.out:find(said, 1, true), ended.out)
+      end
     end)
 
     it("is killed, and run again adopts the copy", function()

@@ -101,12 +101,14 @@ end
 --- Start a lab; `scenario` is laid over the small one.
 ---@param scenario? table
 ---@param bin? string program, of the lab and of the runs
+---@param scripts? string folder laid over the built-in ones, of both
 ---@return lab.Lab
-function M.start(scenario, bin)
+function M.start(scenario, bin, scripts)
   local dir <const> = process.run({ argv = { "mktemp", "-d" } }).out:match "%S+"
   local merged <const> = require("lab.scenario").merge(SMALL, scenario or {})
   assert(fs.write(dir .. "/scenario.json", json.encode(merged)))
   local argv <const> = { bin or BIN, "lab", "--dir", dir .. "/my lab", "--scenario", dir .. "/scenario.json" }
+  if scripts then argv[#argv + 1] = "--scripts=" .. scripts end
   local running <const> = assert(process.start { argv = argv })
   local ready <const> = dir .. "/my lab/site.json"
   local ok <const>, text <const> = pcall(
@@ -120,6 +122,7 @@ function M.start(scenario, bin)
   return setmetatable({
     dir = dir,
     bin = bin or BIN,
+    scripts = scripts,
     process = running,
     site = site,
     control = http.client { base = site.control.url },
@@ -197,6 +200,7 @@ local function environment(self, changes)
     STORAGE_PASSWORD = array.password,
     KUBECONFIG = site.kube.kubeconfig,
     LUNALIFT_CA_FILE = site.ca_file,
+    LUNALIFT_SCRIPTS = self.scripts,
   }
   for _, more in ipairs { array.env, changes or {} } do
     for name, value in pairs(more) do
