@@ -63,7 +63,7 @@ local function add_volume(self, given)
   local id <const> = next_id(self, "vol")
   local wwn <const> = WWN:format(self.count)
   local volume <const> = { id = id, name = given.name, wwn = wwn, vvol = given.vvol, naa = "naa." .. wwn }
-  volume.path, volume.size_bytes = given.file, given.size_bytes
+  volume.path, volume.size_bytes, volume.serial = given.file, given.size_bytes, wwn:sub(-12)
   self.volumes[#self.volumes + 1] = volume
   self.fabric:add_lun {
     naa = volume.naa,
@@ -72,7 +72,7 @@ local function add_volume(self, given)
     array = "acme",
     vendor = "ACME",
     model = "Box",
-    serial = wwn:sub(-12),
+    serial = volume.serial,
     target_ports = PORTS,
   }
   return volume
@@ -135,7 +135,7 @@ local function shown(record, fields)
 end
 
 local function volume_shown(volume)
-  local view <const> = shown(volume, "id name wwn vvol size_bytes")
+  local view <const> = shown(volume, "id name wwn vvol serial size_bytes")
   view.pool = POOL
   return view
 end
