@@ -38,7 +38,7 @@ Read docs/vendors.md, and bend the one and the other to your array.
 ]]
 
 -- Room of the scripts, and the template of what goes there.
-local FILES <const> = { { "vendors", "vendor" }, { "lab", "lab" } }
+local FILES <const> = { { "vendors", "vendor" }, { "lab", "array" } }
 
 local function refuse(hint, fmt, ...) fail.advise("config", hint, fmt, ...) end
 
