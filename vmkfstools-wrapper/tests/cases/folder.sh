@@ -70,3 +70,14 @@ test_folder_choice() {
     volume 'filer & co' label=snap-1a2b3c4d-filer
     folder_is '/vmfs/volumes/filer & co/vm' 'and a snapshot that is the source itself holds its own'
 }
+
+test_own_datastore() {
+    volume ds1 below=naa.600a1
+    ask --clone -s "$SRC" -t "$DST"
+    answers 'a device that the datastore itself lies on is no target' 'status == "1" and m.stdErr:find("holds the datastore", 1, true)'
+    holds 'and nothing is started' starts 0
+    volume ds1 below=naa.600a10
+    start
+    settle
+    answers 'one whose name begins alike is' 'm.state == "done"'
+}
