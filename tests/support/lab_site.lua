@@ -24,11 +24,17 @@ function M.wait_until(within_s, holds)
   error("not within " .. within_s .. " s")
 end
 
+---@param scenario? table laid on the built-in one
 ---@return LabSite
-function M.start()
+function M.start(scenario)
   local dir <const> = process.run({ argv = { "mktemp", "-d" } }).out:match "%S+"
   local self <const> = setmetatable({ dir = dir }, LabSite)
-  self.lab = assert(process.start { argv = { os.getenv "LUNALIFT_BIN", "lab", "--dir", dir .. "/site" } })
+  local argv <const> = { os.getenv "LUNALIFT_BIN", "lab", "--dir", dir .. "/site" }
+  if scenario then
+    assert(fs.write(dir .. "/scenario.json", json.encode(scenario)))
+    argv[5], argv[6] = "--scenario", dir .. "/scenario.json"
+  end
+  self.lab = assert(process.start { argv = argv })
   local text <const> = M.wait_until(60, function() return fs.read(dir .. "/site/site.json") end)
   self.site = assert(json.decode(text))
   self.control = http.client { base = self.site.control.url }

@@ -1,0 +1,260 @@
+--- The wrapper on a host whose vmkfstools asks a real SCSI target to copy, first by plain ssh, as an administrator tries it. Bytes are
+--- compared outside of the guest, in the files that are its LUNs.
+local codec <const> = require "lunalift.codec"
+local fs <const> = require "lunalift.fs"
+local guests <const> = require "support.guest"
+local json <const> = require "lunalift.json"
+local lab_site <const> = require "support.lab_site"
+local process <const> = require "lunalift.process"
+local xml <const> = require "lunalift.xml"
+
+local MIB <const> = 1 << 20
+local DATASTORE <const> =
+  { moref = "datastore-15", name = "ds 1", uuid = "66aa0f10-5d2c3b1e-8a17-005056a10015", size_mib = 512 }
+local SCENARIO <const> = {
+  datacenters = {
+    {
+      moref = "datacenter-3",
+      name = "Nürnberg & Fürth",
+      hosts = {
+        {
+          moref = "host-21",
+          name = "esx-01.lab.example",
+          hbas = {
+            {
+              device = "vmhba64",
+              kind = "iscsi",
+              driver = "iscsi_vmk",
+              model = "iSCSI",
+              iqn = "iqn.1998-01.com.vmware:esx-01:64",
+            },
+          },
+        },
+      },
+      datastores = { DATASTORE },
+      vms = {
+        {
+          moref = "vm-57",
+          name = "Web & Söhne",
+          host = "host-21",
+          disks = {
+            { datastore = "ds 1", file = "web & söhne/web & söhne.vmdk", size_mib = 64 },
+            { datastore = "ds 1", file = "web & söhne/it's $(id).vmdk", size_mib = 16 },
+          },
+        },
+      },
+    },
+  },
+}
+local TASK <const> = "6c756e61-6c69-4674-8000-0000000000a1"
+local COPY_WITHIN_S <const> = 30
+local DISKS <const> = "/vmfs/devices/disks/"
+
+describe("on a host that really copies,", function()
+  local lab, guest, datastore, large, small
+
+  local function lun_named(pattern)
+    for _, lun in ipairs(lab:state().luns) do
+      if lun.path:find(pattern) then return lun end
+    end
+  end
+
+  setup(function()
+    lab = lab_site.start(SCENARIO)
+    large, small = lab.site.pvcs[1], lab.site.pvcs[2]
+    datastore = lun_named "/ds_datastore_15$"
+    guests.format(datastore.path, DATASTORE, lab.dir .. "/site/datastores/" .. DATASTORE.moref)
+    guest = guests.start(lab.dir .. "/guest", {
+      datastore,
+      { naa = large.naa, path = large.lun_path },
+      { naa = small.naa, path = small.lun_path },
+    })
+    guest:run("lun show %s", datastore.naa)
+  end)
+
+  teardown(function()
+    if guest then guest:stop() end
+    if lab then lab:stop() end
+  end)
+
+  describe("plain ssh:", function()
+    local shown
+
+    local function show(pvc, ...)
+      shown[#shown + 1] = pvc.naa
+      guest:run("lun show %s %s", pvc.naa, table.concat({ ... }, " "))
+    end
+
+    before_each(function()
+      shown = {}
+      lab:spoil(large)
+      lab:spoil(small)
+    end)
+
+    after_each(function()
+      guest:run "rm -rf /etc/vmkfstools-pause /tmp/vmkfstools-wrapper-*"
+      for _, naa in ipairs(shown) do
+        guest:run("lun hide %s", naa)
+      end
+    end)
+
+    local function on_host(pvc)
+      local volume <const>, file <const> = pvc.vmdk:match "^%[(.*)%] (.*)$"
+      local path <const> = ("/vmfs/volumes/%s/%s"):format(volume, file)
+      return "pct:" .. path:gsub("[^%w/._-]", function(byte) return ("%%%02X"):format(byte:byte()) end)
+    end
+
+    -- Status and message of the wrapper's answer.
+    local function ask(fmt, ...)
+      local ended <const> = guest:ssh("DS=ds 1;CMD=" .. fmt:format(...))
+      local found <const> = {}
+      for _, field in ipairs(assert(xml.parse(ended.out), ended.out .. ended.err)[1]) do
+        found[field.attr.name] = field[1].text
+      end
+      return found.status, found.message ~= "" and json.decode(found.message) or nil
+    end
+
+    local function start(pvc, more)
+      return ask("--clone -s %s -t %s%s %s", on_host(pvc), DISKS, pvc.naa, more or "-i " .. TASK)
+    end
+
+    local function task_state()
+      local _status <const>, state <const> = ask("--task-get -i %s", TASK)
+      return state
+    end
+
+    local function wait_for_end()
+      return lab_site.wait_until(COPY_WITHIN_S, function()
+        local state <const> = task_state()
+        return state.state ~= "running" and state
+      end)
+    end
+
+    local function slow_down(pause_ms) guest:run("echo %d >/etc/vmkfstools-pause", pause_ms) end
+
+    -- What the host has read and kept counts no second time.
+    local function mib_read()
+      guest:run "echo 3 >/proc/sys/vm/drop_caches"
+      return math.tointeger(tonumber(guest:run("lun read %s", datastore.naa)))
+    end
+
+    -- The reads of one copy, and how it ended.
+    local function copy(pvc)
+      local before <const> = mib_read()
+      assert.equal("0", (start(pvc)))
+      return wait_for_end(), mib_read() - before
+    end
+
+    local function clean()
+      assert.equal("0", (ask("--task-clean -i %s", TASK)))
+      assert.equal("", guest:run "ls -d /tmp/vmkfstools-wrapper-*[0-9a-f] /vmfs/volumes/*/*/*rdmdisk* 2>/dev/null || :")
+    end
+
+    it("the key reaches the wrapper and no shell", function()
+      assert.equal("SSH_OK\n", guest:ssh("id").out)
+      local status <const>, message <const> = ask "--version"
+      assert.equal("0", status)
+      assert.equal("1.0.0", message.version)
+    end)
+
+    it("the wrapper sees both ends", function()
+      show(large)
+      local _status <const>, facts <const> = ask("--preflight -s %s -t %s%s", on_host(large), DISKS, large.naa)
+      assert.same({ true, 64 * MIB, true, 64 * MIB, "on", true }, {
+        facts.sourceExists,
+        facts.sourceBytes,
+        facts.deviceExists,
+        facts.deviceBytes,
+        facts.deviceStatus,
+        facts.vaaiClone,
+      })
+    end)
+
+    it("the target fetches the disk: nobody reads it, the bytes are equal, and nothing stays", function()
+      show(large)
+      local state <const>, read_mib <const> = copy(large)
+      assert.same(
+        { "done", "0", 100, true, 0 },
+        { state.state, state.exitCode, state.percent, state.xcopyUsed, state.failedCloneOps }
+      )
+      assert.equal(16, state.cloneWriteOps)
+      assert.is_true(read_mib <= 1, read_mib .. " MiB were read")
+      assert.is_true(lab:is_copied(large))
+      clean()
+    end)
+
+    it(
+      "a name that is a trap for shells is copied like any other, and digests of both ends are those of the files outside",
+      function()
+        show(small)
+        assert.equal("done", copy(small).state)
+        assert.is_true(lab:is_copied(small))
+        local offsets <const>, wanted <const> = {}, {}
+        for _, offset in ipairs { 0, 5 * MIB, 15 * MIB } do
+          offsets[#offsets + 1] = ("%d:%d"):format(offset, MIB)
+          wanted[#wanted + 1] = codec.sha256(fs.pread(small.lun_path, offset, MIB))
+        end
+        local _status <const>, digest <const> =
+          ask("--digest -s %s -t %s%s -e %s", on_host(small), DISKS, small.naa, table.concat(offsets, ","))
+        assert.same({ source = wanted, target = wanted }, { source = digest.source, target = digest.target })
+        clean()
+      end
+    )
+
+    it("a second start on the device answers with the first, and a kill leaves no writer", function()
+      show(large)
+      slow_down(200)
+      start(large)
+      lab_site.wait_until(COPY_WITHIN_S, function() return (task_state().percent or 0) > 0 end)
+      local _status <const>, second <const> = start(large, "-i 6c756e61-6c69-4674-8000-0000000000a2")
+      assert.same({ TASK, true }, { second.taskId, second.existing })
+      guest:run("lun is-open %s", large.naa)
+
+      local status <const>, killed <const> = ask("--task-kill -i %s", TASK)
+      assert.same({ "0", "killed", false }, { status, killed.state, killed.writerAlive })
+      assert.equal("1", guest:run("lun is-open %s; echo $?", large.naa))
+      local state <const> = task_state()
+      assert.same({ "killed", "143" }, { state.state, state.exitCode })
+      assert.is_true(state.percent < 100)
+      assert.is_false(lab:is_copied(large))
+      clean()
+    end)
+
+    it("a target without EXTENDED COPY is read for and written to, and that is told", function()
+      show(small, small.naa, "0")
+      local _status <const>, facts <const> = ask("--preflight -s %s -t %s%s", on_host(small), DISKS, small.naa)
+      assert.is_false(facts.vaaiClone)
+      local state <const>, read_mib <const> = copy(small)
+      assert.same({ "done", false, 0 }, { state.state, state.xcopyUsed, state.cloneWriteOps })
+      assert.equal(16, read_mib)
+      assert.is_true(lab:is_copied(small))
+      clean()
+    end)
+
+    it("a target that refuses EXTENDED COPY in the middle gets the rest by writing", function()
+      show(large)
+      slow_down(100)
+      start(large)
+      lab_site.wait_until(COPY_WITHIN_S, function() return (task_state().percent or 0) > 10 end)
+      guest:run(
+        "echo 0 >/sys/kernel/config/target/core/iblock_0/%s/attrib/emulate_3pc; rm /etc/vmkfstools-pause",
+        large.naa
+      )
+      local state <const> = wait_for_end()
+      assert.same({ "done", true, 1 }, { state.state, state.xcopyUsed, state.failedCloneOps })
+      assert.is_true(state.cloneWriteOps < 16)
+      assert.is_true(lab:is_copied(large))
+      clean()
+    end)
+
+    it("a target that has the identity of the datastore's LUN is refused before anything is written", function()
+      local outside <const> = process.run({ argv = { "sha256sum", datastore.path } }).out
+      show(small, datastore.naa)
+      local status <const>, answer <const> =
+        ask("--clone -s %s -t %s%s -i %s", on_host(small), DISKS, datastore.naa, TASK)
+      assert.equal("1", status)
+      assert.matches("holds the datastore", answer.stdErr)
+      assert.equal(outside, process.run({ argv = { "sha256sum", datastore.path } }).out)
+    end)
+  end)
+end)
