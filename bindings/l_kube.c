@@ -1,4 +1,4 @@
-/* lunalift.kube: single objects of the Kubernetes API. */
+/* lunalift.kube: objects of the Kubernetes API, one at a time, and what becomes of them. */
 #include <lauxlib.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -6,6 +6,7 @@
 
 #include "bindings/check.h"
 #include "bindings/http_reply.h"
+#include "bindings/kube_watch.h"
 #include "bindings/modules.h"
 #include "bindings/state.h"
 #include "bindings/task.h"
@@ -13,7 +14,7 @@
 
 #define KUBE "lunalift.kube"
 #define CALL "lunalift.kube.call"
-#define SNIPPET 200 /* bytes shown of an answer that is no Status */
+#define SHOWN_MAX 512 /* bytes of a request, in a failure */
 
 struct handle {
     struct lift_kube *kube; /* owned; NULL once closed */
@@ -105,79 +106,14 @@ static void on_reply(void *payload, struct lift_http_reply *reply, const struct 
     task_op_wake(call);
 }
 
-static void add_hint(struct lift_error *err, int status)
+static int push_refusal(lua_State *L, struct call *call)
 {
-    if (status == 401)
-        lift_hint(err, "the API does not know these credentials: look at the token's expiry, or "
-                       "name another kubeconfig");
-    else if (status == 403)
-        lift_hint(err, "give the account this permission (the message names it), or use another "
-                       "account");
-}
-
-/* Push the Status object of a refusal, or an empty table when the answer is none. */
-static void push_status(lua_State *L, const struct call *call)
-{
-    struct lift_error not_json;
-    const char *text = call->body.data != NULL ? call->body.data : "";
-    if (json_decode(L, text, call->body.length, &not_json)) {
-        if (lua_type(L, -1) == LUA_TTABLE && lua_getfield(L, -1, "kind") == LUA_TSTRING &&
-            strcmp(lua_tostring(L, -1), "Status") == 0) {
-            lua_pop(L, 1);
-            return;
-        }
-    }
-    lua_newtable(L);
-}
-
-/* The text field of the table at `idx`, left on the stack; "" when it is none. */
-static const char *push_text(lua_State *L, int idx, const char *field)
-{
-    if (lua_getfield(L, idx, field) == LUA_TSTRING)
-        return lua_tostring(L, -1);
-    lua_pop(L, 1);
-    return lua_pushliteral(L, "");
-}
-
-static lua_Integer retry_after(lua_State *L, int object, const struct call *call)
-{
-    lua_Integer seconds = call->retry_after_s;
-    if (lua_getfield(L, object, "details") == LUA_TTABLE &&
-        lua_getfield(L, -1, "retryAfterSeconds") == LUA_TNUMBER)
-        seconds = lua_tointeger(L, -1);
-    return seconds;
-}
-
-static int push_refusal(lua_State *L, const struct call *call, const char *path)
-{
-    push_status(L, call);
-    int object = lua_gettop(L);
-    const char *reason = push_text(L, object, "reason");
-    const char *message = push_text(L, object, "message");
-    const char *body = call->body.data != NULL ? call->body.data : "";
-    struct lift_error err = {0};
-    char shown[SNIPPET + 1];
-    lift_quote(shown, sizeof shown, *message != '\0' ? message : body);
-    lift_fail(&err, LIFT_FAILED, "%s %s: %d %s", call->method, path, call->status, shown);
-    http_judge(&err, call->status);
-    if (strcmp(reason, "ServerTimeout") == 0)
-        err.code = LIFT_BUSY;
-    add_hint(&err, call->status);
     struct handle *handle = luaL_checkudata(L, 1, KUBE);
     if (call->status == 401 && handle->kube != NULL)
         lift_kube_doubt_token(handle->kube);
-    lua_Integer seconds = retry_after(L, object, call);
-    fail_push(L, &err);
-    lua_pushinteger(L, call->status);
-    lua_setfield(L, -2, "status");
-    if (*reason != '\0') {
-        lua_pushstring(L, reason);
-        lua_setfield(L, -2, "reason");
-    }
-    if (seconds >= 0) {
-        lua_pushinteger(L, seconds);
-        lua_setfield(L, -2, "retry_after_s");
-    }
+    char asked[SHOWN_MAX];
+    snprintf(asked, sizeof asked, "%s %s", call->method, lua_tostring(L, 2));
+    kube_refusal_push(L, asked, call->status, &call->body, call->retry_after_s);
     return 2;
 }
 
@@ -188,7 +124,7 @@ static int call_done(lua_State *L, int status, lua_KContext slot)
     if (call->status == 0)
         return fail_push(L, &call->err);
     if (call->status < 200 || call->status > 299)
-        return push_refusal(L, call, lua_tostring(L, 2));
+        return push_refusal(L, call);
     struct lift_error err = {0};
     const char *text = call->body.data != NULL ? call->body.data : "";
     bool decoded = json_decode(L, text, call->body.length, &err);
@@ -242,10 +178,11 @@ static int kube_update(lua_State *L)
 
 static int kube_patch(lua_State *L)
 {
-    static const char *const kinds[] = {"merge", "json", "strategic", NULL};
+    static const char *const kinds[] = {"merge", "json", "strategic", "apply", NULL};
     static const char *const types[] = {"application/merge-patch+json",
                                         "application/json-patch+json",
-                                        "application/strategic-merge-patch+json"};
+                                        "application/strategic-merge-patch+json",
+                                        "application/apply-patch+yaml"}; /* JSON is YAML */
     return start(L, "PATCH", 3, types[luaL_checkoption(L, 4, "merge", kinds)]);
 }
 
@@ -254,12 +191,19 @@ static int kube_delete(lua_State *L)
     return start(L, "DELETE", lua_isnoneornil(L, 3) ? 0 : 3, NULL);
 }
 
+static int kube_watch(lua_State *L)
+{
+    return watch_start(L, check_handle(L)->kube);
+}
+
 int open_kube(lua_State *L)
 {
     static const luaL_Reg functions[] = {{"open", kube_open}, {NULL, NULL}};
-    static const luaL_Reg methods[] = {{"get", kube_get},       {"create", kube_create},
-                                       {"update", kube_update}, {"patch", kube_patch},
-                                       {"delete", kube_delete}, {NULL, NULL}};
+    static const luaL_Reg methods[] = {
+        {"get", kube_get},     {"create", kube_create}, {"update", kube_update},
+        {"patch", kube_patch}, {"delete", kube_delete}, {"watch", kube_watch},
+        {NULL, NULL}};
+    watch_types(L);
     type_new(L, KUBE, NULL, handle_close);
     type_new(L, CALL, NULL, call_close);
     luaL_getmetatable(L, KUBE);

@@ -25,6 +25,7 @@ enum { HANDLER = 1 }; /* its user value */
 /* A request on its way to an answer. */
 struct exchange {
     struct lift_request *request; /* NULL once answered */
+    bool begun;                   /* its answer comes in pieces */
     struct server *server;        /* NULL once that was closed */
     struct exchange *next;
     struct task *task; /* NULL once ended */
@@ -48,7 +49,9 @@ static void unlink_exchange(struct exchange *e)
 static void settle(struct exchange *e)
 {
     unlink_exchange(e);
-    if (e->request)
+    if (e->request && e->begun)
+        lift_request_drop(e->request); /* the missing end says that it is not whole */
+    else if (e->request)
         lift_request_reply(e->request, 500, NULL, NULL, 0);
     e->request = NULL;
     e->task = NULL;
@@ -157,11 +160,45 @@ static const char **push_pairs(lua_State *L, int answer)
     return pairs;
 }
 
+/* send(text): whether the client is there still. */
+static int send_piece(lua_State *L)
+{
+    const struct exchange *e = lua_touserdata(L, lua_upvalueindex(1));
+    size_t length = 0;
+    const char *text = luaL_checklstring(L, 1, &length);
+    lua_pushboolean(L, e->request && lift_request_send(e->request, text, length));
+    return 1;
+}
+
+static int streamed(lua_State *L, int status, lua_KContext context)
+{
+    struct exchange *e = lua_touserdata(L, 2);
+    (void)status, (void)context;
+    struct lift_request *request = e->request;
+    e->request = NULL;
+    if (request)
+        lift_request_end(request);
+    return 0;
+}
+
+/* The exchange at 2, the function on top. */
+static int stream(lua_State *L, int code, const char *const *pairs)
+{
+    struct exchange *e = lua_touserdata(L, 2);
+    luaL_checktype(L, -1, LUA_TFUNCTION);
+    lua_pushvalue(L, 2);
+    lua_pushcclosure(L, send_piece, 1);
+    e->begun = true;
+    lift_request_begin(e->request, code, pairs);
+    lua_callk(L, 1, 0, 0, streamed);
+    return streamed(L, LUA_OK, 0);
+}
+
 /* The handler at 1, the exchange at 2, what the handler returned on top. */
 static int answer(lua_State *L, int status, lua_KContext context)
 {
-    static const char *const names[] = {"status", "headers", "body", "drop",
-                                        "reset",  "drip_s",  NULL};
+    static const char *const names[] = {"status", "headers", "body",   "drop",
+                                        "reset",  "drip_s",  "stream", NULL};
     struct exchange *e = lua_touserdata(L, 2);
     (void)status, (void)context;
     int table = lua_gettop(L);
@@ -179,6 +216,8 @@ static int answer(lua_State *L, int status, lua_KContext context)
     size_t length = 0;
     const char *body = opt_lstring(L, table, "body", &length);
     const char **pairs = push_pairs(L, table);
+    if (lua_getfield(L, table, "stream") != LUA_TNIL)
+        return stream(L, code, pairs);
     struct lift_request *request = e->request;
     e->request = NULL;
     if (reset)

@@ -1,5 +1,6 @@
-/* lunalift.task: children, groups, locks and signals. */
+/* lunalift.task: children, groups, locks, bells and signals. */
 #include <lauxlib.h>
+#include <math.h>
 #include <signal.h>
 
 #include "bindings/check.h"
@@ -7,12 +8,15 @@
 #include "bindings/state.h"
 #include "bindings/task.h"
 #include "engine/signal.h"
+#include "engine/timer.h"
 
 #define HANDLE "lunalift.task.handle"
 #define WAIT "lunalift.task.wait"
 #define GROUP "lunalift.task.group"
 #define MUTEX "lunalift.task.mutex"
 #define LOCK "lunalift.task.lock"
+#define BELL "lunalift.task.bell"
+#define BELL_WAIT "lunalift.task.bell_wait"
 #define SIGNALS "lunalift.task.signals"
 #define SIGNAL_WAIT "lunalift.task.signal_wait"
 #define WITHIN_MAX_S 604800
@@ -337,6 +341,80 @@ static int task_mutex(lua_State *L)
     return 1;
 }
 
+/* ---- bells ---- */
+
+struct bell {
+    struct bell_wait *first; /* those who wait */
+};
+
+struct bell_wait {
+    struct task_op op;
+    struct bell *bell; /* NULL once closed */
+    struct bell_wait *next;
+    struct lift_timer *timer; /* owned; NULL: waits however long */
+    bool rung;
+};
+
+static int bell_wait_close(lua_State *L)
+{
+    struct bell_wait *wait = luaL_checkudata(L, 1, BELL_WAIT);
+    lift_timer_free(wait->timer);
+    wait->timer = NULL;
+    if (wait->bell == NULL)
+        return 0;
+    struct bell_wait **link = &wait->bell->first;
+    while (*link != wait)
+        link = &(*link)->next;
+    *link = wait->next;
+    wait->bell = NULL;
+    return 0;
+}
+
+static int bell_done(lua_State *L, int status, lua_KContext slot)
+{
+    (void)status;
+    struct bell_wait *wait = task_done(L, slot);
+    bool rung = wait->rung;
+    lua_pushcfunction(L, bell_wait_close);
+    lua_pushvalue(L, (int)slot);
+    lua_call(L, 1, 0);
+    lua_pushboolean(L, rung);
+    return 1;
+}
+
+static int bell_wait(lua_State *L)
+{
+    struct bell *bell = luaL_checkudata(L, 1, BELL);
+    lua_Number within_s = luaL_optnumber(L, 2, 0);
+    luaL_argcheck(L, within_s >= 0 && within_s <= WITHIN_MAX_S, 2, "out of range (0 to 604800 s)");
+    struct bell_wait *wait = task_op(L, BELL_WAIT, sizeof *wait);
+    if (!lua_isnoneornil(L, 2))
+        wait->timer = lift_timer_new(task_loop(wait->op.task), (uint64_t)ceil(within_s * 1000),
+                                     task_op_wake, wait);
+    wait->bell = bell;
+    wait->next = bell->first;
+    bell->first = wait;
+    return task_park(L, wait, bell_done);
+}
+
+static int bell_ring(lua_State *L)
+{
+    const struct bell *bell = luaL_checkudata(L, 1, BELL);
+    for (struct bell_wait *wait = bell->first; wait != NULL; wait = wait->next) {
+        wait->rung = true;
+        task_op_wake(wait);
+    }
+    return 0;
+}
+
+static int task_bell(lua_State *L)
+{
+    struct bell *bell = lua_newuserdatauv(L, sizeof *bell, 0);
+    *bell = (struct bell){0};
+    luaL_setmetatable(L, BELL);
+    return 1;
+}
+
 /* ---- signals ---- */
 
 static const struct {
@@ -456,18 +534,19 @@ int open_task_of_vendor(lua_State *L)
                                       {"running", handle_running},
                                       {NULL, NULL}};
     static const luaL_Reg mutex[] = {{"lock", mutex_lock}, {NULL, NULL}};
-    static const luaL_Reg functions[] = {{"spawn", task_spawn_child},
-                                         {"shield", task_spawn_shielded},
-                                         {"all", task_all},
-                                         {"within", task_within},
-                                         {"check", task_check_now},
-                                         {"mutex", task_mutex},
-                                         {NULL, NULL}};
+    static const luaL_Reg bell[] = {{"wait", bell_wait}, {"ring", bell_ring}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"spawn", task_spawn_child}, {"shield", task_spawn_shielded},
+        {"all", task_all},           {"within", task_within},
+        {"check", task_check_now},   {"mutex", task_mutex},
+        {"bell", task_bell},         {NULL, NULL}};
     type_new(L, HANDLE, handle, handle_close);
     type_new(L, WAIT, NULL, wait_close);
     type_new(L, GROUP, NULL, group_close);
     type_new(L, MUTEX, mutex, NULL);
     type_new(L, LOCK, NULL, lock_close);
+    type_new(L, BELL, bell, NULL);
+    type_new(L, BELL_WAIT, NULL, bell_wait_close);
     luaL_newlib(L, functions);
     return 1;
 }

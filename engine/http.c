@@ -29,6 +29,7 @@ struct lift_http {
     struct event *later;         /* delivers, from a turn of its own */
     struct lift_timer *late;     /* ends it; NULL before it is sent and after it has ended */
     lift_http_fn *done;
+    lift_http_take_fn *take;
     void *payload;
 
     /* what is asked */
@@ -64,10 +65,19 @@ static bool count(struct lift_http *http, size_t bytes, struct lift_error *err)
     return true;
 }
 
+static bool is_taken(const struct lift_http *http)
+{
+    long status = 0;
+    curl_easy_getinfo(http->curl, CURLINFO_RESPONSE_CODE, &status);
+    return http->take && status >= 200 && status <= 299;
+}
+
 static size_t on_body(char *bytes, size_t size, size_t members, void *payload)
 {
     struct lift_http *http = payload;
     size_t length = size * members;
+    if (is_taken(http))
+        return http->take(http->payload, bytes, length) ? length : CURL_WRITEFUNC_PAUSE;
     if (!count(http, length, &http->error))
         return 0;
     http->too_much = !lift_buf_add(&http->reply_body, bytes, length);
@@ -382,7 +392,8 @@ static bool set_manners(struct lift_http *http, const struct lift_http_spec *spe
     SET(CURLOPT_PROXY, "");
     SET(CURLOPT_NOSIGNAL, 1L);
     SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-    SET(CURLOPT_ACCEPT_ENCODING, "gzip");
+    SET(CURLOPT_ACCEPT_ENCODING,
+        spec->take ? NULL : "gzip"); /* which holds back what comes slowly */
     SET(CURLOPT_USERAGENT, "lunalift/" LIFT_VERSION);
     SET(CURLOPT_DNS_CACHE_TIMEOUT, -1L); /* what evdns said holds until it says otherwise */
     SET(CURLOPT_TCP_KEEPALIVE, 1L);
@@ -523,6 +534,7 @@ struct lift_http *lift_http_start(struct lift_http_pool *pool, const struct lift
     struct lift_http *http = lift_calloc(1, sizeof *http);
     http->pool = pool;
     http->done = done;
+    http->take = spec->take;
     http->payload = payload;
     http->connect_timeout_ms =
         spec->connect_timeout_ms ? spec->connect_timeout_ms : CONNECT_TIMEOUT_MS;
@@ -537,6 +549,12 @@ struct lift_http *lift_http_start(struct lift_http_pool *pool, const struct lift
         return http;
     lift_http_free(http);
     return NULL;
+}
+
+void lift_http_resume(struct lift_http *http)
+{
+    if (http->added)
+        curl_easy_pause(http->curl, CURLPAUSE_CONT);
 }
 
 void lift_http_free(struct lift_http *http)

@@ -21,6 +21,12 @@ struct lift_http_header {
 };
 
 /*
+ * Takes a piece of a body as it comes.  Runs inside libcurl: it stores, and does nothing else.
+ * false: it has no room, and is offered the piece again after lift_http_resume().
+ */
+typedef bool lift_http_take_fn(void *payload, const char *bytes, size_t length);
+
+/*
  * One request.  Borrowed for the call of lift_http_start() only; strings and body are copied (and
  * wiped after). http and https only; redirects are never followed; no proxy of the environment is
  * used; names are resolved by evdns.
@@ -40,6 +46,7 @@ struct lift_http_spec {
     uint32_t timeout_ms;         /* whole exchange; 0: 60 000 */
     size_t max_body;             /* ceiling on the decoded body; 0: 16 MiB */
     struct lift_quota *quota;    /* counts both bodies while the exchange lives; may be NULL */
+    lift_http_take_fn *take;     /* gets the body of a 2xx instead of the reply; may be NULL */
     bool effect; /* changes something: sent once, on a fresh connection, never resent by the library
                   */
 };
@@ -77,7 +84,8 @@ LIFT_NODISCARD struct lift_http *lift_http_start(struct lift_http_pool *pool,
                                                  const struct lift_http_spec *spec,
                                                  lift_http_fn *done, void *payload,
                                                  struct lift_error *err);
-void lift_http_free(struct lift_http *http); /* may be called from within `done` */
+void lift_http_free(struct lift_http *http);   /* may be called from within `done` */
+void lift_http_resume(struct lift_http *http); /* there is room again; not from within `take` */
 
 /* From within `done`, without a whole reply: the headers that had come, in a reply's form. */
 const char *lift_http_headers(const struct lift_http *http);

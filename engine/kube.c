@@ -206,6 +206,7 @@ struct lift_http *lift_kube_start(struct lift_kube *kube, const struct lift_kube
                   .client_key_pem = config->client_key_pem},
         .timeout_ms = request->timeout_ms ? request->timeout_ms : 30000,
         .effect = request->effect,
+        .take = request->take,
     };
     struct lift_http *http = lift_http_start(kube->pool, &spec, done, payload, err);
     lift_free(url);

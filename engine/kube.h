@@ -39,7 +39,8 @@ struct lift_kube_request {
     const void *body;
     size_t body_length;
     bool effect;
-    uint32_t timeout_ms; /* 0: 30 000 */
+    uint32_t timeout_ms;     /* 0: 30 000 */
+    lift_http_take_fn *take; /* as in http.h */
 };
 LIFT_NODISCARD struct lift_http *lift_kube_start(struct lift_kube *kube,
                                                  const struct lift_kube_request *request,

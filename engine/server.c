@@ -288,21 +288,28 @@ void lift_request_reply(struct lift_request *request, int status, const char *co
     request_free(request); /* last: body may be the request's own */
 }
 
-static void on_drop_due(void *payload)
+void lift_request_begin(struct lift_request *request, int status, const char *const *headers)
 {
-    struct lift_request *request = payload;
-    struct drip *drip = request->drip;
-    struct evhttp_request *req = request->req;
-    lift_timer_free(drip->timer);
-    drip->timer = NULL;
-    if (req && drip->sent < drip->body.length) {
-        struct evbuffer *drop = lift_demand(evbuffer_new());
-        evbuffer_add(drop, drip->body.data + drip->sent++, 1);
-        evhttp_send_reply_chunk(req, drop);
-        evbuffer_free(drop);
-        drip->timer = lift_timer_new(request->loop, drip->every_ms, on_drop_due, request);
+    if (!request->req)
         return;
-    }
+    add_headers(request->req, headers);
+    evhttp_send_reply_start(request->req, status, NULL);
+}
+
+bool lift_request_send(struct lift_request *request, const void *bytes, size_t length)
+{
+    if (!request->req || length == 0)
+        return request->req != NULL;
+    struct evbuffer *piece = lift_demand(evbuffer_new());
+    evbuffer_add(piece, bytes, length);
+    evhttp_send_reply_chunk(request->req, piece);
+    evbuffer_free(piece);
+    return true;
+}
+
+void lift_request_end(struct lift_request *request)
+{
+    struct evhttp_request *req = request->req;
     if (req) {
         evhttp_connection_set_closecb(evhttp_request_get_connection(req), NULL, NULL);
         evhttp_send_reply_end(req);
@@ -310,15 +317,26 @@ static void on_drop_due(void *payload)
     request_free(request);
 }
 
+static void on_drop_due(void *payload)
+{
+    struct lift_request *request = payload;
+    struct drip *drip = request->drip;
+    lift_timer_free(drip->timer);
+    drip->timer = NULL;
+    if (drip->sent < drip->body.length &&
+        lift_request_send(request, drip->body.data + drip->sent++, 1))
+        drip->timer = lift_timer_new(request->loop, drip->every_ms, on_drop_due, request);
+    else
+        lift_request_end(request);
+}
+
 void lift_request_drip(struct lift_request *request, int status, const char *const *headers,
                        const void *body, size_t length, uint32_t every_ms)
 {
     request->drip = lift_calloc(1, sizeof *request->drip);
     *request->drip = (struct drip){.body.max = length, .every_ms = every_ms};
-    if (request->req && lift_buf_add(&request->drip->body, body, length)) {
-        add_headers(request->req, headers);
-        evhttp_send_reply_start(request->req, status, NULL);
-    }
+    if (lift_buf_add(&request->drip->body, body, length))
+        lift_request_begin(request, status, headers);
     request->drip->timer = lift_timer_new(request->loop, every_ms, on_drop_due, request);
 }
 

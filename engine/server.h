@@ -46,6 +46,13 @@ const struct lift_buf *lift_request_body(const struct lift_request *request);
  * value, …, NULL. */
 void lift_request_reply(struct lift_request *request, int status, const char *const *headers,
                         const void *body, size_t length);
+/*
+ * Answer piece by piece: begin once, send while it returns true (false: the client has gone), end
+ * once, which takes the request as lift_request_reply() does.
+ */
+void lift_request_begin(struct lift_request *request, int status, const char *const *headers);
+bool lift_request_send(struct lift_request *request, const void *bytes, size_t length);
+void lift_request_end(struct lift_request *request);
 void lift_request_drop(struct lift_request *request); /* close the connection without a word */
 
 /* For tests of clients: cut the connection off (RST); and answer a byte at a time. */

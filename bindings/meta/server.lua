@@ -28,6 +28,7 @@ local server = {}
 ---@field body? string
 ---@field drop? boolean close the connection without a word
 ---@field reset? boolean cut it off
+---@field stream? fun(send: fun(text: string): boolean) the body, piece by piece; may wait; send says whether the client is there still
 ---@field drip_s? number send a byte of the body each so many seconds
 
 ---@class Server

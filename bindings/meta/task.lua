@@ -55,6 +55,17 @@ function task.mutex() end
 ---@return Lock lock to be closed
 function Mutex:lock() end
 
+--- What tasks wait for until another one rings: `while not ready() do bell:wait() end`. It remembers nothing: who does not wait, misses it.
+---@class Bell
+local Bell = {}
+---@return Bell
+function task.bell() end
+---@param within_s? number nil: however long
+---@return boolean rung false: time is up
+function Bell:wait(within_s) end
+--- Wake all who wait now. They run in a later turn.
+function Bell:ring() end
+
 --- Wait for one of the named signals ("TERM", "INT", "USR1") to arrive; signals that came before the call count. Main task only.
 ---@return string name
 function task.signal() end

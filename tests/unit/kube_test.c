@@ -24,6 +24,8 @@ struct site {
     char seen[1024]; /* method target authorization content-type body */
     int status;      /* of the reply; 0 when there was none */
     char answer[1024];
+    size_t taken, room; /* of a body that is taken piece by piece */
+    bool refused;       /* a piece, for want of room */
 };
 
 static void put(const struct site *site, const char *name, const char *text)
@@ -41,11 +43,29 @@ static const char *or_none(const char *text)
     return text ? text : "-";
 }
 
+#define PIECE ((size_t)64 << 10)
+#define PIECES ((size_t)64)
+
+static void stream(struct lift_request *request)
+{
+    static char piece[PIECE];
+    lift_request_begin(request, 200, NULL);
+    for (size_t i = 0; i < PIECES; i++) {
+        memset(piece, (int)('0' + i), PIECE);
+        assert_true(lift_request_send(request, piece, PIECE));
+    }
+    lift_request_end(request);
+}
+
 static void on_request(void *payload, struct lift_request *request)
 {
     struct site *site = payload;
     static const char *const headers[] = {"Content-Type", "application/json", NULL};
     const struct lift_buf *body = lift_request_body(request);
+    if (strcmp(lift_request_target(request), "/watch") == 0) {
+        stream(request);
+        return;
+    }
     char authorization[64]; /* a header's value lasts until the next is asked for */
     snprintf(authorization, sizeof authorization, "%s",
              or_none(lift_request_header(request, "authorization")));
@@ -60,7 +80,8 @@ static void on_reply(void *payload, struct lift_http_reply *reply, const struct 
 {
     struct site *site = payload;
     site->status = reply ? reply->status : 0;
-    snprintf(site->answer, sizeof site->answer, "%s", reply ? reply->body.data : err->text);
+    const char *body = reply && reply->body.data ? reply->body.data : "";
+    snprintf(site->answer, sizeof site->answer, "%s", reply ? body : err->text);
     lift_loop_stop(site->loop);
 }
 
@@ -158,6 +179,42 @@ static void sends_the_token_and_the_body_as_told(void **state)
     patch.method = "POST";
     patch.content_type = NULL;
     assert_string_equal(ask(site, kube, &patch), "POST /api/v1/x Bearer abc application/json []");
+    lift_kube_free(kube);
+}
+
+static bool take(void *payload, const char *bytes, size_t length)
+{
+    struct site *site = payload;
+    site->refused = length > site->room;
+    if (site->refused) {
+        lift_loop_stop(site->loop);
+        return false;
+    }
+    for (size_t i = 0; i < length; i++, site->taken++)
+        assert_int_equal(bytes[i], (char)('0' + site->taken / PIECE));
+    site->room -= length;
+    return true;
+}
+
+static void a_body_is_taken_as_there_is_room_for_it(void **state)
+{
+    struct site *site = *state;
+    struct lift_error err = {0};
+    struct lift_kube *kube = open_kube(site, &(struct lift_kube_spec){.master = site->url});
+    struct lift_kube_request request = {.method = "GET", .path = "/watch", .take = take};
+    struct lift_http *http = lift_kube_start(kube, &request, on_reply, site, &err);
+    assert_non_null(http);
+    for (int pauses = 0; site->status == 0; pauses++) {
+        assert_true(pauses < 100);
+        site->room = 10 * PIECE;
+        lift_http_resume(http);
+        if (!site->refused)
+            lift_loop_run(site->loop);
+    }
+    assert_int_equal(site->status, 200);
+    assert_string_equal(site->answer, "");
+    assert_int_equal(site->taken, PIECE * PIECES);
+    lift_http_free(http);
     lift_kube_free(kube);
 }
 
@@ -302,6 +359,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(sends_the_token_and_the_body_as_told),
+        TEST(a_body_is_taken_as_there_is_room_for_it),
         TEST(keeps_the_path_of_a_server_behind_a_proxy),
         TEST(reads_the_service_accounts_token_again_when_it_is_old),
         TEST(leaves_a_young_token_alone_unless_it_was_refused),

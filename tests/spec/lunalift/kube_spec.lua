@@ -3,6 +3,8 @@ local fs <const> = require "lunalift.fs"
 local json <const> = require "lunalift.json"
 local kube <const> = require "lunalift.kube"
 local server <const> = require "lunalift.server"
+local task <const> = require "lunalift.task"
+local timer <const> = require "lunalift.timer"
 
 local PVC <const> = "/api/v1/namespaces/vms/persistentvolumeclaims/disk"
 
@@ -77,11 +79,12 @@ describe("lunalift.kube", function()
     assert.equal("", seen.body)
   end)
 
-  it("patches in three ways", function()
+  it("patches in four ways", function()
     local types <const> = {
       merge = "application/merge-patch+json",
       json = "application/json-patch+json",
       strategic = "application/strategic-merge-patch+json",
+      apply = "application/apply-patch+yaml",
     }
     for kind, content_type in pairs(types) do
       assert(api:patch(PVC, json.array {}, kind))
@@ -177,5 +180,95 @@ describe("lunalift.kube", function()
     assert.error_matches(function() api:get "no-slash" end, "begins with /")
     assert.error_matches(function() api:create(PVC) end, "table expected")
     assert.error_matches(function() api:patch(PVC, {}, "jsonpatch") end, "invalid option")
+  end)
+
+  describe("watches", function()
+    local CLAIMS <const> = "/api/v1/persistentvolumeclaims?watch=1"
+
+    local function stream(fn) answer = { headers = { ["Content-Type"] = "application/json" }, stream = fn } end
+
+    it("hand over an event as soon as its line is whole", function()
+      stream(function(send)
+        send '{"type":"ADDED","object":{"n":'
+        timer.sleep(0.05)
+        send '1}}\n{"type":"BOOKMARK"}\n{"type":"DELETED"'
+        timer.sleep(0.2)
+        send "}\n"
+      end)
+      local watch <const> = assert(api:watch(CLAIMS))
+      local begun_s <const> = timer.now()
+      assert.same({ type = "ADDED", object = { n = 1 } }, watch:next(5))
+      assert.same({ type = "BOOKMARK" }, watch:next(5))
+      assert.is_true(timer.now() - begun_s < 0.2)
+      assert.same({ type = "DELETED" }, watch:next(5))
+      assert.same({ n = 1 }, table.pack(watch:next(5)), "the end, without a failure")
+      assert.same({ n = 1 }, table.pack(watch:next(5)))
+      assert.equal("watch=1", seen.query)
+    end)
+
+    it("may be silent, and be asked on", function()
+      stream(function(send)
+        timer.sleep(0.2)
+        send '{"type":"ADDED"}\n'
+        timer.sleep(60)
+      end)
+      local watch <close> = assert(api:watch(CLAIMS))
+      local nothing <const>, why <const> = watch:next(0.05)
+      assert.is_nil(nothing)
+      assert.equal("timeout", why.kind)
+      assert.equal("ADDED", watch:next(5).type)
+    end)
+
+    it("are closed while one waits for them", function()
+      stream(function() timer.sleep(60) end)
+      local watch <const> = assert(api:watch(CLAIMS))
+      local reader <const> = task.spawn(function() return "ended", watch:next(60) end)
+      timer.sleep(0.05)
+      assert.error_matches(function() watch:next(1) end, "another task waits")
+      watch:close()
+      assert.same({ "ended", n = 2 }, table.pack(reader:wait()))
+    end)
+
+    it("lose nothing while nobody reads", function()
+      local count <const> = 40
+      local pad <const> = ("x"):rep(100000)
+      stream(function(send)
+        for i = 1, count do
+          send(('{"type":"ADDED","object":{"n":%d,"pad":"%s"}}\n'):format(i, pad))
+        end
+      end)
+      local watch <const> = assert(api:watch(CLAIMS))
+      assert.equal(1, watch:next(5).object.n)
+      timer.sleep(0.2)
+      for i = 2, count do
+        assert.equal(i, watch:next(5).object.n)
+      end
+      assert.is_nil(watch:next(5))
+    end)
+
+    it("take one event that is longer than what may wait", function()
+      stream(function(send)
+        send('{"type":"ADDED","object":{"pad":"' .. ("y"):rep(3 << 20) .. '"}}\n')
+        timer.sleep(60)
+      end)
+      local watch <close> = assert(api:watch(CLAIMS))
+      assert.equal(3 << 20, #watch:next(10).object.pad)
+    end)
+
+    it("say why they are refused, or broken off", function()
+      answer = status_of(410, "Expired", "too old resource version")
+      local _, why = assert(api:watch(CLAIMS)):next(5)
+      assert.same({ "not_found", 410, "Expired" }, { why.kind, why.status, why.reason })
+      assert.equal("watch: 410 too old resource version", why.message)
+      stream(function() error "on purpose, for the log" end)
+      _, why = assert(api:watch(CLAIMS)):next(5)
+      assert.equal("protocol", why.kind)
+      stream(function(send) send "<html>\n" end)
+      _, why = assert(api:watch(CLAIMS)):next(5)
+      assert.equal("protocol", why.kind)
+      listener:close()
+      _, why = assert(api:watch(CLAIMS)):next(5)
+      assert.equal("unreachable", why.kind)
+    end)
   end)
 end)

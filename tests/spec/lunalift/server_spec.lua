@@ -68,6 +68,34 @@ describe("lunalift.server", function()
     assert.equal("timeout", why.kind)
   end)
 
+  it("answers piece by piece, and hears when the client goes", function()
+    local gone
+    local site <close> = listen(function(request)
+      return {
+        stream = function(send)
+          if request.path == "/broken" then
+            send "some"
+            error "on purpose, in the middle of an answer"
+          end
+          for _, piece in ipairs { "one", "", "two" } do
+            assert(send(piece))
+            timer.sleep(0.01)
+          end
+          if request.path ~= "/endless" then return end
+          while send "." do
+            timer.sleep(0.01)
+          end
+          gone = true
+        end,
+      }
+    end)
+    assert.equal("onetwo", assert(client(site):get "/whole").body)
+    assert.equal("protocol", select(2, client(site):get "/broken").kind)
+    assert.equal("timeout", select(2, client(site):get("/endless", { timeout_s = 0.2 })).kind)
+    timer.sleep(0.1)
+    assert.is_true(gone)
+  end)
+
   it("answers 500 for a handler that raises, or returns what is no answer", function()
     local answers <const> = {
       function() error "on purpose, for the log" end,
