@@ -174,7 +174,7 @@ static int next_close(lua_State *L)
     return 0;
 }
 
-static int watch_close(lua_State *L)
+int watch_close(lua_State *L)
 {
     struct watch *watch = luaL_checkudata(L, 1, WATCH);
     lift_http_free(watch->http);
@@ -254,7 +254,7 @@ static int next_done(lua_State *L, int status, lua_KContext slot)
     return fail_push(L, &err);
 }
 
-static int watch_next(lua_State *L)
+int watch_next(lua_State *L)
 {
     struct watch *watch = luaL_checkudata(L, 1, WATCH);
     lua_Number within_s = luaL_checknumber(L, 2);
@@ -300,9 +300,8 @@ int watch_start(lua_State *L, struct lift_kube *kube)
     return watch->http != NULL ? 1 : fail_push(L, &err);
 }
 
-void watch_types(lua_State *L)
+void watch_types(lua_State *L, const luaL_Reg *methods)
 {
-    static const luaL_Reg methods[] = {{"next", watch_next}, {"close", watch_close}, {NULL, NULL}};
     type_new(L, WATCH, methods, watch_close);
     type_new(L, NEXT, NULL, next_close);
 }

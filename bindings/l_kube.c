@@ -199,11 +199,12 @@ static int kube_watch(lua_State *L)
 int open_kube(lua_State *L)
 {
     static const luaL_Reg functions[] = {{"open", kube_open}, {NULL, NULL}};
+    static const luaL_Reg watch[] = {{"next", watch_next}, {"close", watch_close}, {NULL, NULL}};
     static const luaL_Reg methods[] = {
         {"get", kube_get},     {"create", kube_create}, {"update", kube_update},
         {"patch", kube_patch}, {"delete", kube_delete}, {"watch", kube_watch},
         {NULL, NULL}};
-    watch_types(L);
+    watch_types(L, watch);
     type_new(L, KUBE, NULL, handle_close);
     type_new(L, CALL, NULL, call_close);
     luaL_getmetatable(L, KUBE);

@@ -6,7 +6,7 @@ local status <const> = require "lab.kube.status"
 local M <const> = {}
 
 local VERSION <const> = { major = "1", minor = "34", gitVersion = "v1.34.4", platform = "linux/amd64" }
-local VERBS <const> = { "create", "delete", "get", "list", "patch", "update" }
+local VERBS <const> = { "create", "delete", "get", "list", "patch", "update", "watch" }
 
 local function resources(kube, group_version)
   local found <const> = {}
@@ -20,6 +20,15 @@ local function resources(kube, group_version)
         kind = resource.kind,
         verbs = resource.review and { "create" } or VERBS,
       }
+      if resource.status then
+        found[#found + 1] = {
+          name = resource.name .. "/status",
+          singularName = "",
+          namespaced = resource.namespaced,
+          kind = resource.kind,
+          verbs = { "get", "patch", "update" },
+        }
+      end
     end
   end
   if #found == 0 then return nil end

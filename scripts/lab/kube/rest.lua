@@ -8,6 +8,7 @@ local selector <const> = require "lab.kube.selector"
 local status <const> = require "lab.kube.status"
 local store <const> = require "lab.kube.store"
 local tables <const> = require "lab.kube.table"
+local watch <const> = require "lab.kube.watch"
 
 ---@class kube.rest
 local M <const> = {}
@@ -80,14 +81,34 @@ local function selected(self, call)
   return found
 end
 
---- The objects after those that `continue` has shown, at most `limit`.
-local function page(call, objects, meta)
-  local limit <const>, after <const> = tonumber(call.args.limit) or 0, codec.unbase64(call.args.continue or "") or ""
-  local items <const> = {}
+local TOO_OLD <const> = "The provided continue parameter is too old to display a consistent list result. You can start a new list "
+  .. "without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. "
+  .. "Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted "
+  .. "between the time the first chunk was returned and now may show up in the list."
+
+local function token_of(version, place) return codec.base64(("%d %s"):format(version, place)) end
+
+-- The version of the first page, and the place of the last object that was shown.
+local function continued(self, call)
+  if not call.args.continue then return self.store.version, "" end
+  local version, place <const> = (codec.unbase64(call.args.continue) or ""):match "^(%d+) (.*)$"
+  version = math.tointeger(tonumber(version)) or status.bad "continue key is not valid"
+  if version < self.store.oldest then
+    local meta <const> = { continue = token_of(self.store.version, place) }
+    status.refuse(410, "Expired", TOO_OLD, nil, meta)
+  end
+  return version, place
+end
+
+-- What changed meanwhile is seen as it is now, but told as of the first page, so that a watch from there hears of it.
+local function page(self, call, objects)
+  local version <const>, after <const> = continued(self, call)
+  local limit <const>, items <const> = tonumber(call.args.limit) or 0, {}
+  local meta <const> = { resourceVersion = tostring(version) }
   for i, object in ipairs(objects) do
     if store.place(object) > after then
       if limit > 0 and #items == limit then
-        meta.continue = codec.base64(store.place(objects[i - 1]))
+        meta.continue = token_of(version, store.place(objects[i - 1]))
         meta.remainingItemCount = #objects - i + 1
         break
       end
@@ -95,13 +116,13 @@ local function page(call, objects, meta)
       items[#items + 1] = object
     end
   end
-  return items
+  return items, meta
 end
 
+function Verb.watch(self, call) return watch.answer(self, call) end
+
 function Verb.list(self, call)
-  if call.args.watch == "true" or call.args.watch == "1" then status.bad "the lab does not serve watches" end
-  local meta <const> = { resourceVersion = tostring(self.store.version) }
-  local items <const> = page(call, selected(self, call), meta)
+  local items <const>, meta <const> = page(self, call, selected(self, call))
   if tables.are_wanted(call.headers.accept) then return status.answer(200, tables.of(call.resource, items, meta)) end
   return status.answer(200, {
     kind = call.resource.kind .. "List",
@@ -264,7 +285,9 @@ function M.handle(self, request)
     if page_found then return status.answer(200, page_found) end
     local call <const> = call_of(self, request)
     call.account = account
-    local verb <const> = (call.name and ONE or ALL)[call.method]
+    local verb = (call.name and ONE or ALL)[call.method]
+    local watches <const> = call.args.watch == "true" or call.args.watch == "1"
+    if watches and call.method == "GET" then verb = "watch" end
     if not verb or (verb == "create" and call.resource.namespaced and not call.namespace) then
       status.refuse(405, "MethodNotAllowed", "the server does not allow this method on the requested resource", {})
     end

@@ -34,11 +34,11 @@ function M.answer(status, value)
 end
 
 --- Refuse: raised, and made an answer by `guard`.
-function M.refuse(code, reason, message, details)
+function M.refuse(code, reason, message, details, metadata)
   local body <const> = {
     kind = "Status",
     apiVersion = "v1",
-    metadata = {},
+    metadata = metadata or {},
     status = "Failure",
     message = message,
     reason = reason,

@@ -2,6 +2,7 @@
 local codec <const> = require "lunalift.codec"
 local patch <const> = require "lab.kube.patch"
 local status <const> = require "lab.kube.status"
+local task <const> = require "lunalift.task"
 local timer <const> = require "lunalift.timer"
 
 ---@class kube.store
@@ -13,9 +14,12 @@ Store.__index = Store
 
 local GC_DELAY_S <const> = 0.3 -- the real collector takes 0.1 to 1 s
 local POD_GRACE_S <const> = 30
+local REMEMBERED <const> = 20000 -- changes
 
 ---@return kube.Store
-function M.new() return setmetatable({ objects = {}, version = 1000 }, Store) end
+function M.new()
+  return setmetatable({ objects = {}, version = 1000, oldest = 1000, changes = {}, bell = task.bell() }, Store)
+end
 
 local function address(resource, namespace, name)
   return table.concat({ status.qualified(resource), resource.namespaced and namespace or "", name }, "/")
@@ -30,9 +34,41 @@ local function now() return (timer.iso():gsub("%.%d+Z$", "Z")) end
 
 local function entry_of(self, resource, namespace, name) return self.objects[address(resource, namespace, name)] end
 
-local function bump(self, object)
+---@class kube.Change
+---@field version integer
+---@field type string as of a watch that sees everything
+---@field resource kube.Resource
+---@field object table
+---@field old? table
+
+-- A new version of the object, which watches will hear of.
+local function bump(self, kind, resource, object, old)
   self.version = self.version + 1
   object.metadata.resourceVersion = tostring(self.version)
+  local change <const> =
+    { version = self.version, type = kind, resource = resource, object = patch.copy(object), old = old }
+  self.changes[#self.changes + 1] = change
+  if #self.changes > 2 * REMEMBERED then self:forget(self.changes[REMEMBERED].version) end
+  self.bell:ring()
+end
+
+--- What has changed since a version that is remembered.
+---@param version integer
+---@return kube.Change[]
+function Store:since(version)
+  local first = #self.changes + 1
+  while first > 1 and self.changes[first - 1].version > version do
+    first = first - 1
+  end
+  return table.move(self.changes, first, #self.changes, 1, {})
+end
+
+--- Forget what was before a version, as etcd's compaction does: who asks from there is told that it has expired.
+---@param version? integer nil: the present one
+function Store:forget(version)
+  self.oldest = version or self.version
+  self.changes = self:since(self.oldest)
+  self.bell:ring()
 end
 
 --- Lists that the server leaves out when they are empty.
@@ -71,7 +107,7 @@ function Store:insert(resource, object)
   object.apiVersion = status.group_version(resource)
   object.kind = resource.kind
   tidy(meta)
-  bump(self, object)
+  bump(self, old and "MODIFIED" or "ADDED", resource, object, old and old.object)
   self.objects[address(resource, meta.namespace, meta.name)] =
     { resource = resource, object = object, born = timer.now() }
   return patch.copy(object)
@@ -79,7 +115,7 @@ end
 
 local function remove(self, resource, object)
   self.objects[address(resource, object.metadata.namespace, object.metadata.name)] = nil
-  bump(self, object)
+  bump(self, "DELETED", resource, object, patch.copy(object))
 end
 
 local function new_finalizers(old, new)
@@ -138,7 +174,7 @@ function Store:update(resource, new, subresource, dry)
   if new.metadata.deletionTimestamp and not new.metadata.finalizers and not entry.lingers then
     remove(self, resource, new)
   else
-    bump(self, new)
+    bump(self, "MODIFIED", resource, new, old)
   end
   return patch.copy(new)
 end
@@ -155,9 +191,10 @@ local function orphan(self, uid)
       if owner.uid ~= uid then kept[#kept + 1] = owner end
     end
     if #kept < #(entry.object.metadata.ownerReferences or {}) then
+      local old <const> = patch.copy(entry.object)
       entry.object.metadata.ownerReferences = kept
       tidy(entry.object.metadata)
-      bump(self, entry.object)
+      bump(self, "MODIFIED", entry.resource, entry.object, old)
     end
   end
 end
@@ -177,9 +214,10 @@ function Store:delete(resource, object, options)
     return patch.copy(stored), true
   end
   if not stored.metadata.deletionTimestamp then
+    local old <const> = patch.copy(stored)
     stored.metadata.deletionTimestamp = now()
     stored.metadata.deletionGracePeriodSeconds = lingers and (options.grace_s or POD_GRACE_S) or 0
-    bump(self, stored)
+    bump(self, "MODIFIED", resource, stored, old)
   end
   entry.lingers = lingers
   return patch.copy(stored), false
