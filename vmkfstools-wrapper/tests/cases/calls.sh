@@ -22,12 +22,16 @@ test_usage() {
         ask $args
         answers "a wrong call is told so: '$args'" 'status == "1" and code == 1 and #m.stdErr > 0'
     done
+    ask --task-id 00000000-dead --task-get
+    answers 'options have long names too' 'm.stdErr:find "not found" and m.taskId == "00000000-dead"'
     ask --task-get
     answers 'a missing task id is named as required' 'm.stdErr:find("task-id", 1, true) and m.stdErr:find "required"'
-    for id in ../../etc ABCDEFGH 1234567 'a b c d e f' "$(printf '%065d' 0)" '12345678/..' "1234567'"; do
+    for id in ../../etc ABCDEFGH 1234567 'a b c d e f' "$(printf '%065d' 0)" '12345678/..' "1234567'" \
+        '12345678$(touch pwned)' '`touch pwned`' '<12345678>' '12345678&' '12345678"' "$(printf '12345678\nabcdef')" '????????*'; do
         ask --task-get -i "$id"
-        answers "an id out of the pattern is refused: $id" 'status == "1" and #m.stdErr > 0'
+        answers "an id out of the pattern is refused: $(printf %s "$id" | tr '\n' ' ')" 'status == "1" and #m.stdErr > 0'
     done
+    holds 'and none of them runs' absent "$BOX/pwned"
     ask --task-get -i 00000000-dead
     answers 'an unknown id is not found, and echoed' 'status == "1" and m.stdErr:find "not found" and m.taskId == "00000000-dead"'
 }
@@ -79,7 +83,7 @@ test_names() {
     answers 'a hostile name is copied as it is' 'status == "0"'
     settle
     answers 'it ends well' 'm.state == "done"'
-    holds 'vmkfstools got it in one piece' [ "$(sed -n 2p "$BOX/var/arguments")" = "$BOX$SRC" ]
+    holds 'vmkfstools got it in one piece' [ "$(sed -n 2p "$BOX/var/arguments")" = "$HOST$SRC" ]
     lines=$(wc -l <"$BOX/var/arguments")
     holds 'among five arguments' [ "$lines" -eq 5 ]
     holds 'the bytes are there' same "${BOX}${SRC%.vmdk}-flat.vmdk" "$BOX$DST"
@@ -92,7 +96,7 @@ test_names() {
     ID=$(value m.taskId)
     settle
     answers 'the same encoded' 'm.state == "done"'
-    holds 'is the same' [ "$(sed -n 2p "$BOX/var/arguments")" = "$BOX$SRC" ]
+    holds 'is the same' [ "$(sed -n 2p "$BOX/var/arguments")" = "$HOST$SRC" ]
     ask_ssh "DS=ds 1;CMD=--clone -s $(pct "$SRC") -t $DST"
     ID=$(value m.taskId)
     settle
@@ -101,6 +105,15 @@ test_names() {
     answers 'preflight sees it' 'm.sourceExists and m.sourceBytes == 1048576'
     ask --digest -s "$SRC" -t "$DST" -e 0:4096
     answers 'digest reads it' 'm.source[1] == m.target[1] and #m.source[1] == 64'
+    device "$hostile" 1
+    DST=/vmfs/devices/disks/$hostile
+    ask --clone --source-vmdk "$SRC" --target-lun "$DST"
+    ID=$(value m.taskId)
+    settle
+    answers 'so is a device of such a name' 'm.state == "done" and m.cloneWriteOps == null'
+    holds 'with the bytes' same "${BOX}${SRC%.vmdk}-flat.vmdk" "$BOX$DST"
+    ask --task-list
+    holds 'the list tells it' is '(m.tasks[1].target .. m.tasks[2].target .. m.tasks[3].target):find("$(touch pwned)", 1, true)'
     holds 'no shell ran any of it' absent "$BOX/pwned"
     ask --clone -s "/vmfs/volumes/ds1/vm/x';touch pwned;'.vmdk" -t "/vmfs/devices/disks/x';touch pwned;'"
     holds 'nor the quotes that ran as root upstream' absent "$BOX/pwned"
@@ -126,11 +139,29 @@ test_ssh() {
 test_root() {
     ask --task-list
     answers 'no tasks is an empty list' 'message == [[{"tasks": []}]]'
+    if [ "$SHELL_UNDER_TEST" = chroot ]; then
+        LUNALIFT_ESXI_ROOT=/etc ask --preflight -s "$SRC"
+        answers 'on a host the environment does not say where it is' 'm.sourceExists == true'
+        return
+    fi
     # shellcheck disable=SC2086 # the shell may be two words
-    OUT=$(env -u LUNALIFT_ESXI_ROOT $SHELL_UNDER_TEST "$wrapper" --preflight -s "$SRC" -t "$DST")
+    OUT=$(env -u LUNALIFT_ESXI_ROOT $SHELL_UNDER_TEST "$INSTALLED" --preflight -s "$SRC" -t "$DST")
     CODE=$?
     understand
     answers 'without a root nothing stands in for the host' 'm.sourceExists == false and m.deviceExists == false'
+}
+
+test_applets() {
+    if [ "$SHELL_UNDER_TEST" != chroot ]; then return; fi
+    holds 'there is no /proc' absent "$BOX/proc"
+    # shellcheck disable=SC2086 # several
+    missing=$(on_host -c 'for each; do command -v "$each" >/dev/null && "$each" --help 2>&1 || echo "no $each"; done' - $APPLETS |
+        grep -e '^no ' -e 'applet not found')
+    holds 'every program that is needed is there' [ -z "$missing" ]
+    # shellcheck disable=SC2046 # several
+    others=$(on_host -c 'for each; do ! command -v "$each" || "$each" --help; done' - $(busybox --list | grep -vxF -e busybox \
+        -e "$(printf '%s\n' $APPLETS $BUILT_IN; ls "$here/stub")") 2>&1)
+    holds 'and no other' [ -z "$others" ]
 }
 
 test_extension() {

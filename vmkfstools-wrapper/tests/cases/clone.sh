@@ -2,10 +2,10 @@
 # shellcheck shell=sh disable=SC2016,SC2034,SC2154 # what stands in single quotes is for others; variables are the driver's
 
 test_clone() {
-    stub pause=0.5
+    stub pause=0.2
     start
     answers 'clone answers an id, a pid and xcopyUsed' \
-        'status == "0" and m.pid % 1 == 0 and m.pid > 1 and m.xcopyUsed == false and m.existing == nil'
+        'status == "0" and m.pid % 1 == 0 and m.pid > 1 and m.xcopyUsed == false and m.existing == nil and m.taskPath == nil'
     holds 'the id has the form of a UUID' sh -c 'printf %s "$1" | grep -qxE "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"' - "$ID"
     DIR=$BOX/tmp/vmkfstools-wrapper-$ID
     holds 'the task folder has mode 750' [ "$(stat -c %a "$DIR")" = 750 ]

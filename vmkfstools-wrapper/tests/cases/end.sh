@@ -66,7 +66,7 @@ test_undying() {
     altered 's/kill -\$signal "-\$PID"/kill -0 "-$PID"/; s/^KILL_S=10 /KILL_S=2 /'
     ask --task-kill -i "$ID"
     answers 'a writer that will not die is told' 'status == "1" and code == 1 and m.writerAlive == true and m.state == "running" and m.taskId'
-    wrapper=$script
+    restored
     ask --task-get -i "$ID"
     answers 'and still counts as running' 'm.state == "running" and m.exitCode == ""'
     ask --task-clean -i "$ID"
@@ -92,11 +92,70 @@ test_failures() {
     answers 'lost it stays' 'status == "0" and m.state == "lost"'
     ask --task-clean -i "$ID"
     answers 'until cleaned' 'status == "0"'
+    stub mode=killed
+    start
+    settle
+    answers 'a vmkfstools that was killed has failed' 'm.state == "failed" and m.exitCode == "137" and m.percent == 25'
+    ask --task-clean -i "$ID"
     stub mode=quiet
     start
     settle
     answers 'exit code 0 is success, and percent stays honest' 'm.state == "done" and m.exitCode == "0" and m.percent == null'
     answers 'the last line is the last that has text' 'm.lastLine == "Cloning disk '"'$SRC'"'..."'
+}
+
+test_missing() {
+    rm "$BOX/bin/vmkfstools"
+    ask --preflight -s "$SRC"
+    answers 'preflight tells that vmkfstools is missing' 'm.vmkfstools == false'
+    start
+    settle
+    answers 'without it a clone fails, and says why' 'm.state == "failed" and m.exitCode == "127" and m.stdErr:find "vmkfstools"'
+}
+
+test_escaped() {
+    # Signals go to a group; what has left it still names its descriptor.
+    stub mode=escape pause=0.2
+    start
+    until_percent
+    ask --task-kill -i "$ID"
+    answers 'a writer that ps knows, though its group is gone, is told' 'status == "1" and m.writerAlive == true'
+    ask --task-kill -i "$ID"
+    answers 'again, though the task counts as killed' 'status == "1" and m.state == "killed" and m.writerAlive == true'
+    ask --task-clean -i "$ID"
+    answers 'and is not cleaned under its feet' 'status == "1" and m.stdErr:find "running"'
+    rm "$BOX/var/escaped"
+    ask --task-kill -i "$ID"
+    answers 'until it has ended' 'status == "0" and m.writerAlive == false'
+    ask --task-clean -i "$ID"
+    answers 'and can be cleaned' 'status == "0"'
+}
+
+test_upgrade() {
+    stub mode=hang
+    altered 's/^VERSION=.*/VERSION=0.9.9/'
+    start -i 0a0a0a0a
+    until_percent
+    restored
+    ask --task-get -i 0a0a0a0a
+    answers 'a newer wrapper goes on with the task of an older one' 'm.state == "running" and m.percent == 25'
+    start -i 0b0b0b0b
+    answers 'knows its device' 'm.existing == true and m.taskId == "0a0a0a0a"'
+    ask --task-kill -i 0a0a0a0a
+    answers 'and kills it' 'm.state == "killed" and m.writerAlive == false'
+    ask --task-clean -i 0a0a0a0a
+    : >"$BOX/etc/slow"
+    wrapper --clone -s "$SRC" -t "$DST" >"$BOX/var/answer" &
+    lock_of ''
+    await locked
+    for _ in 1 2 3 4 5 6 7 8 9; do echo 'touch /tmp/pwned; exit 1' && cat "$script"; done >"$INSTALLED"
+    wait
+    OUT=$(cat "$BOX/var/answer") CODE=0
+    understand
+    answers 'a call is not disturbed when its file is written over' 'status == "0" and m.taskId'
+    holds 'nor does it run what is new' absent "$BOX/tmp/pwned"
+    restored
+    ask --task-kill -i "$(value m.taskId)"
 }
 
 test_reboot() {

@@ -23,6 +23,13 @@ test_files() { # a task's files one by one
     check_log 'blanks only' '   \n \t \n' '""' null
     check_log 'a percentage elsewhere' 'Cloning disk %%27/Clone: 9%% done/90%%.vmdk...\n' '"Cloning disk %27/Clone: 9% done/90%.vmdk..."' null
     check_log 'an absurd percentage' '\rClone: 4711%% done.' '"Clone: 4711% done."' 100
+    check_log 'an absent log' '' '""' null
+    check_log 'more than 4 KiB' "$(printf '%05000d')" "('0'):rep(4096)" null
+    check_log 'quotes at both ends' '"""a"""' '[["""a"""]]' null
+    check_log 'a Windows path' 'C:\\new\\table' '[[C:\new\table]]' null
+    check_log 'backslashes before a quote' '\\\\"' '[[\\"]]' null
+    check_log 'an injection' '", "injected": "value' '[[", "injected": "value]]' null
+    check_log 'braces and brackets' '{[}]' '"{[}]"' null
     check_log 'control bytes' 'a\033[1m\001b\n' '"a\27[1m\1b"' null
     check_log 'bytes that are no UTF-8' 'a\377b\303\n' '"a\u{fffd}b\u{fffd}"' null
     check_log 'text beyond the first plane' '\360\237\230\200 \342\234\223 \303\274\n' '"\u{1f600} \u{2713} ü"' null
@@ -80,6 +87,12 @@ test_rdm_files() {
     : >"$vm/x y-rdm.vmdk"
     ask --task-clean -i beef0000
     holds 'the files of a task that upstream started go too' absent "$vm/x y-rdm.vmdk"
+    mkdir -p "$DIR"
+    printf 0 >"$DIR/exitcode"
+    echo /vmfs/volumes/ds1/vm/x-rdmdisk-1 >"$DIR/rdmfile"
+    : >"$vm/x-rdmdisk-1"
+    ask --task-clean -i beef0000
+    holds 'and a descriptor that is empty' absent "$vm/x-rdmdisk-1"
 }
 
 test_reap() {
@@ -108,6 +121,22 @@ test_reap() {
     ask --task-kill -i 01d00000
 }
 
+test_reap_descriptors() {
+    vm=$BOX/vmfs/volumes/ds1/vm
+    for id in 01d00001 01d00002; do
+        : >"$vm/lunalift-rdmdisk-$id-rdm.vmdk"
+        touch "$vm/lunalift-rdmdisk-$id.vmdk" "$vm/mine-rdmdisk-$id.vmdk" "$vm/lunalift-rdmdisk-My own.vmdk"
+    done
+    rm "$vm/lunalift-rdmdisk-01d00001.vmdk"
+    touch -d '6 days ago' "$vm"/*01d00001* "$vm/lunalift-rdmdisk-My own.vmdk"
+    start
+    settle
+    holds 'a start reaps descriptors whose tasks a reboot took' absent "$vm/lunalift-rdmdisk-01d00001-rdm.vmdk"
+    holds 'once they are old' [ -e "$vm/lunalift-rdmdisk-01d00002-rdm.vmdk" ]
+    holds 'but nothing of others' [ -e "$vm/mine-rdmdisk-01d00001.vmdk" ]
+    holds 'whatever its name' [ -e "$vm/lunalift-rdmdisk-My own.vmdk" ]
+}
+
 test_space() {
     echo 100 >"$BOX/etc/tmp-kib"
     ask --clone -s "$SRC" -t "$DST"
@@ -128,6 +157,27 @@ test_space() {
     holds 'and nothing is started' starts 0
     rm "$BOX/tmp/fill"
     holds 'nor left' [ -z "$(ls "$BOX/tmp")" ]
+    umount "$BOX/tmp"
+}
+
+test_full_at_a_kill() {
+    if ! mount -t tmpfs -o size=2m,nr_inodes=64 none "$BOX/tmp" 2>/dev/null; then
+        skip 'a clone is killed though the ramdisk is full' 'no right to mount one'
+        return
+    fi
+    stub mode=hang
+    altered 's/^TERM_S=6 /TERM_S=1 /'
+    start
+    pid=$(value m.pid)
+    until_percent
+    dd if=/dev/zero of="$BOX/tmp/fill" bs=4096 2>/dev/null
+    for n in $(seq 64); do mkdir "$BOX/tmp/fill.$n" 2>/dev/null || break; done
+    ask --task-kill -i "$ID"
+    holds 'a clone is killed though the ramdisk is full' absent "$BOX/tmp/vmkfstools-wrapper-$ID/killed"
+    rm -r "$BOX/tmp"/fill*
+    await group_gone "$pid"
+    ask --task-kill -i "$ID"
+    answers 'and tells so, at the latest once there is space' 'status == "0" and m.state ~= "running" and m.state ~= "done" and m.writerAlive == false'
     umount "$BOX/tmp"
 }
 

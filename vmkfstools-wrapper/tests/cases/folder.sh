@@ -62,6 +62,10 @@ test_folder_choice() {
     answers 'without any the clone is refused' 'status == "1" and m.stdErr:find("no VMFS datastore on this host for the RDM descriptor", 1, true)'
     holds 'before anything is started' starts 0
     holds 'or left' [ -z "$(ls "$BOX/tmp")" ]
+    volume ds1 free=4194303
+    SRC=/vmfs/volumes/ds1/vm/disk.vmdk
+    folder_is none 'nor is that of the source when it is full'
+    SRC='/vmfs/volumes/filer & co/vm/disk.vmdk'
     volume 'filer & co' type=
     folder_is '/vmfs/volumes/filer & co/vm' 'where nobody tells the file system it is the folder of the source'
     volume "$(vmfs 8)" free=4194304

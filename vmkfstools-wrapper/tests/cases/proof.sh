@@ -32,7 +32,7 @@ test_digest() {
     altered 's/^DIGEST_LIMIT=268435456 /DIGEST_LIMIT=8388608 /'
     ask --digest -s "$SRC" -t "$DST" -e 0:4194304,0:4194304
     answers 'which itself is taken' '#m.source == 2 and m.source[1] ~= m.target[1]'
-    wrapper=$script
+    restored
     : >"$BOX/vmfs/volumes/ds1/vm/disk-flat.vmdk.lck"
     ask --digest -s "$SRC" -t "$DST" -e 0:512
     answers 'the disk of a running VM is refused' 'status == "1" and m.stdErr:find "in use"'
