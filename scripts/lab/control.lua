@@ -2,6 +2,7 @@
 local files <const> = require "lab.files"
 local fs <const> = require "lunalift.fs"
 local json <const> = require "lunalift.json"
+local outside <const> = require "lab.outside"
 local process <const> = require "lunalift.process"
 local server <const> = require "lunalift.server"
 
@@ -167,6 +168,12 @@ rm -rf "$0"/tmp/* "$0"/var/run/*]]
 --- Power it off and on: what ran is gone, and with it all that lay in memory.
 function HOST.reboot(site, host)
   return { code = process.run({ argv = { site.busybox, "sh", "-c", REBOOT, host.root } }).code }
+end
+
+--- The host's devices and programs are those of another machine from now on: { door = URL }.
+function HOST.outside(_, host, body)
+  host:move_out(outside.new(body.door))
+  return body
 end
 
 --- Install another variant of the wrapper.

@@ -163,14 +163,18 @@ local function lines_of(text)
   return lines
 end
 
---- Run the command line of an extension as hostd does: by the host's shell, the arguments pasted in.
-local function execute(host, command, args)
-  local line <const> = extension.expand(command.execute, args):gsub("^/opt/", '"$LUNALIFT_ESXI_ROOT"/opt/')
-  local ended <const> = assert(process.run {
-    argv = { host.busybox, "sh", "-c", line },
+local function run_line(host, line)
+  if host.outside then return { out = host.outside:run(line), err = "" } end
+  return assert(process.run {
+    argv = { host.busybox, "sh", "-c", (line:gsub("^/opt/", '"$LUNALIFT_ESXI_ROOT"/opt/')) },
     env = { PATH = host.root .. "/bin", LUNALIFT_ESXI_ROOT = host.root, HOME = "/" },
     cwd = host.root,
   })
+end
+
+--- Run the command line of an extension as hostd does: by the host's shell, the arguments pasted in.
+local function execute(host, command, args)
+  local ended <const> = run_line(host, extension.expand(command.execute, args))
   local fields <const> = extension.result(xml.parse(ended.out))
   if fields then return result(obj(command.type, { row(fields) })) end
   local lines <const> = lines_of(ended.err ~= "" and ended.err or ended.out)

@@ -42,6 +42,7 @@ local M <const> = {}
 ---@field busybox string
 ---@field esxcli_s number what each esxcli command costs
 ---@field clone_status? string of all devices; nil: supported
+---@field outside? lab.Outside the machine that has its devices and runs its scripts; nil: its root folder
 local Host <const> = {}
 Host.__index = Host
 
@@ -159,6 +160,7 @@ local function publish(self, naa)
   local device <const> = self.devices[naa]
   local path <const>, status <const> = self:device_path(naa), self.root .. "/var/lab/devices/" .. naa
   local wanted <const> = device and device.status == "on" and fs.realpath(device.lun.path) or nil
+  if self.outside then self.outside:publish(naa, wanted ~= nil) end
   if fs.realpath(path) ~= wanted then
     fs.remove(path)
     if wanted then assert(fs.symlink(wanted, path)) end
@@ -242,6 +244,7 @@ end
 --- Whether a vmkfstools of this host has the device open.
 ---@param naa string
 function Host:is_busy(naa)
+  if self.outside then return self.outside:is_open(naa) end
   for _, name in ipairs(fs.list(self.root .. "/var/lab/writers") or {}) do
     local device <const>, pid <const> = name:match "^(.*)@(%d+)$"
     if device == naa and fs.stat("/proc/" .. pid) then return true end
@@ -270,6 +273,15 @@ function Host:forget_detached(naa)
   if not self.detached[naa] then return nil, "not_found" end
   self.detached[naa] = nil
   return true
+end
+
+--- Let another machine have the devices, and run what is run on the host.
+---@param outside lab.Outside
+function Host:move_out(outside)
+  self.outside = outside
+  for _, naa in ipairs(self:device_names()) do
+    publish(self, naa)
+  end
 end
 
 ---@return string[] NAAs sorted

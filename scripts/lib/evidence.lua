@@ -76,7 +76,12 @@ function M.check_source(facts, source, bytes)
 end
 
 local function check_target(facts, ends)
-  if facts.deviceExists == false then fail.raise("not_found", "the host cannot open %s", ends.target) end
+  if facts.deviceExists == false then
+    local why <const> = fail.new("not_found", "the host cannot open %s", ends.target)
+    error(
+      fail.hint(why, "if the host has another device of the same identity, give the volume a serial number of its own")
+    )
+  end
   if facts.deviceStatus and not USABLE[facts.deviceStatus] then
     local why <const> = fail.new("failed", "%s is %s, not on", ends.naa, facts.deviceStatus)
     error(fail.hint(why, "check the paths from the host to the array"))

@@ -15,7 +15,7 @@ local SERIAL_DIGITS <const> = 20 -- as many as a disk of the guest may have
 ---@class support.Guest
 ---@field dir string with `key`, for the wrapper, and `known_hosts`
 ---@field ssh_port integer
----@field door_port integer
+---@field door_url string runs the scripts that it is sent
 local Guest <const> = {}
 Guest.__index = Guest
 
@@ -36,7 +36,7 @@ end
 local function wait_until_up(self)
   lab_site.wait_until(UP_WITHIN_S, function()
     assert(not self.qemu:output():find "error", self.qemu:output())
-    local answer <const> = self.door:post("/cgi-bin/run", { body = "true", timeout_s = 1 })
+    local answer <const> = self.door:post("", { body = "true", timeout_s = 1 })
     return answer ~= nil
   end)
 end
@@ -46,11 +46,12 @@ end
 ---@return support.Guest
 function M.start(dir, luns)
   fs.mkdir(dir)
-  local self <const> =
-    setmetatable({ dir = dir, ssh_port = clusters.free_port(), door_port = clusters.free_port() }, Guest)
-  self.door = http.client { base = "http://127.0.0.1:" .. self.door_port }
+  local self <const> = setmetatable({ dir = dir, ssh_port = clusters.free_port() }, Guest)
+  local door_port <const> = clusters.free_port()
+  self.door_url = ("http://127.0.0.1:%d/cgi-bin/run"):format(door_port)
+  self.door = http.client { base = self.door_url }
   local argv <const> =
-    { "setpriv", "--pdeathsig", "KILL", FOLDER .. "/boot", dir, tostring(self.ssh_port), tostring(self.door_port) }
+    { "setpriv", "--pdeathsig", "KILL", FOLDER .. "/boot", dir, tostring(self.ssh_port), tostring(door_port) }
   for _, lun in ipairs(luns) do
     argv[#argv + 1] = lun.naa:sub(-SERIAL_DIGITS) .. "=" .. lun.path
   end
@@ -68,7 +69,7 @@ end
 ---@return string output
 function Guest:run(script, ...)
   local body <const> = script:format(...)
-  local answer <const>, why <const> = self.door:post("/cgi-bin/run", { body = body })
+  local answer <const>, why <const> = self.door:post("", { body = body })
   return answer and answer.body or error(body .. ": " .. tostring(why.body or why.message), 2)
 end
 

@@ -1,5 +1,5 @@
---- The wrapper on a host whose vmkfstools asks a real SCSI target to copy, first by plain ssh, as an administrator tries it. Bytes are
---- compared outside of the guest, in the files that are its LUNs.
+--- The wrapper on a host whose vmkfstools asks a real SCSI target to copy: by plain ssh, as an administrator tries it, and by populate.
+--- Bytes are compared outside of the guest, in the files that are its LUNs.
 local codec <const> = require "lunalift.codec"
 local fs <const> = require "lunalift.fs"
 local guests <const> = require "support.guest"
@@ -9,6 +9,7 @@ local process <const> = require "lunalift.process"
 local xml <const> = require "lunalift.xml"
 
 local MIB <const> = 1 << 20
+local SMALL_MIB <const> = 8
 local DATASTORE <const> =
   { moref = "datastore-15", name = "ds 1", uuid = "66aa0f10-5d2c3b1e-8a17-005056a10015", size_mib = 512 }
 local SCENARIO <const> = {
@@ -39,7 +40,7 @@ local SCENARIO <const> = {
           host = "host-21",
           disks = {
             { datastore = "ds 1", file = "web & söhne/web & söhne.vmdk", size_mib = 64 },
-            { datastore = "ds 1", file = "web & söhne/it's $(id).vmdk", size_mib = 16 },
+            { datastore = "ds 1", file = "web & söhne/it's $(id).vmdk", size_mib = SMALL_MIB },
           },
         },
       },
@@ -69,7 +70,7 @@ describe("on a host that really copies,", function()
       { naa = large.naa, path = large.lun_path },
       { naa = small.naa, path = small.lun_path },
     })
-    guest:run("lun show %s", datastore.naa)
+    assert(lab.control:post("/host/host-21/outside", { json = { door = guest.door_url } }))
   end)
 
   teardown(function()
@@ -77,22 +78,43 @@ describe("on a host that really copies,", function()
     if lab then lab:stop() end
   end)
 
+  before_each(function()
+    lab:spoil(large)
+    lab:spoil(small)
+  end)
+
+  after_each(function() guest:run "rm -rf /etc/vmkfstools-pause /etc/lun/* /tmp/vmkfstools-wrapper-*" end)
+
+  local function without_extended_copy(pvc) guest:run("echo three_pc=0 >/etc/lun/%s", pvc.naa) end
+
+  local function with_identity_of_datastore(pvc) guest:run("echo identity=%s >/etc/lun/%s", datastore.naa, pvc.naa) end
+
+  -- What the host has read and kept counts no second time.
+  local function mib_read()
+    guest:run "echo 3 >/proc/sys/vm/drop_caches"
+    return math.tointeger(tonumber(guest:run("lun read %s", datastore.naa)))
+  end
+
+  local function datastore_digest()
+    guest:run "sync"
+    return process.run({ argv = { "sha256sum", datastore.path } }).out
+  end
+
+  local function left_in_guest()
+    return guest:run "ls -d /tmp/vmkfstools-wrapper-*[0-9a-f] /vmfs/volumes/*/*/*rdmdisk* 2>/dev/null || :"
+  end
+
   describe("plain ssh:", function()
     local shown
 
-    local function show(pvc, ...)
+    local function show(pvc)
       shown[#shown + 1] = pvc.naa
-      guest:run("lun show %s %s", pvc.naa, table.concat({ ... }, " "))
+      guest:run("lun show %s", pvc.naa)
     end
 
-    before_each(function()
-      shown = {}
-      lab:spoil(large)
-      lab:spoil(small)
-    end)
+    before_each(function() shown = {} end)
 
     after_each(function()
-      guest:run "rm -rf /etc/vmkfstools-pause /tmp/vmkfstools-wrapper-*"
       for _, naa in ipairs(shown) do
         guest:run("lun hide %s", naa)
       end
@@ -132,12 +154,6 @@ describe("on a host that really copies,", function()
 
     local function slow_down(pause_ms) guest:run("echo %d >/etc/vmkfstools-pause", pause_ms) end
 
-    -- What the host has read and kept counts no second time.
-    local function mib_read()
-      guest:run "echo 3 >/proc/sys/vm/drop_caches"
-      return math.tointeger(tonumber(guest:run("lun read %s", datastore.naa)))
-    end
-
     -- The reads of one copy, and how it ended.
     local function copy(pvc)
       local before <const> = mib_read()
@@ -147,7 +163,7 @@ describe("on a host that really copies,", function()
 
     local function clean()
       assert.equal("0", (ask("--task-clean -i %s", TASK)))
-      assert.equal("", guest:run "ls -d /tmp/vmkfstools-wrapper-*[0-9a-f] /vmfs/volumes/*/*/*rdmdisk* 2>/dev/null || :")
+      assert.equal("", left_in_guest())
     end
 
     it("the key reaches the wrapper and no shell", function()
@@ -190,7 +206,7 @@ describe("on a host that really copies,", function()
         assert.equal("done", copy(small).state)
         assert.is_true(lab:is_copied(small))
         local offsets <const>, wanted <const> = {}, {}
-        for _, offset in ipairs { 0, 5 * MIB, 15 * MIB } do
+        for _, offset in ipairs { 0, 5 * MIB, 7 * MIB } do
           offsets[#offsets + 1] = ("%d:%d"):format(offset, MIB)
           wanted[#wanted + 1] = codec.sha256(fs.pread(small.lun_path, offset, MIB))
         end
@@ -221,12 +237,13 @@ describe("on a host that really copies,", function()
     end)
 
     it("a target without EXTENDED COPY is read for and written to, and that is told", function()
-      show(small, small.naa, "0")
+      without_extended_copy(small)
+      show(small)
       local _status <const>, facts <const> = ask("--preflight -s %s -t %s%s", on_host(small), DISKS, small.naa)
       assert.is_false(facts.vaaiClone)
       local state <const>, read_mib <const> = copy(small)
       assert.same({ "done", false, 0 }, { state.state, state.xcopyUsed, state.cloneWriteOps })
-      assert.equal(16, read_mib)
+      assert.equal(SMALL_MIB, read_mib)
       assert.is_true(lab:is_copied(small))
       clean()
     end)
@@ -248,13 +265,72 @@ describe("on a host that really copies,", function()
     end)
 
     it("a target that has the identity of the datastore's LUN is refused before anything is written", function()
-      local outside <const> = process.run({ argv = { "sha256sum", datastore.path } }).out
-      show(small, datastore.naa)
+      local before <const> = datastore_digest()
+      with_identity_of_datastore(small)
+      show(small)
       local status <const>, answer <const> =
         ask("--clone -s %s -t %s%s -i %s", on_host(small), DISKS, datastore.naa, TASK)
       assert.equal("1", status)
       assert.matches("holds the datastore", answer.stdErr)
-      assert.equal(outside, process.run({ argv = { "sha256sum", datastore.path } }).out)
+      assert.equal(before, datastore_digest())
+    end)
+  end)
+
+  describe("populate:", function()
+    -- What it said, and its receipt.
+    local function populate(pvc, ...)
+      local receipt <const> = lab.dir .. "/receipt.json"
+      fs.remove(receipt)
+      local ended <const> = assert(lab:populate(pvc, { "--receipt=" .. receipt, ... }):wait())
+      return ended, json.decode(fs.read(receipt) or "null")
+    end
+
+    after_each(function()
+      assert.equal("", lab:leftovers(large))
+      assert.equal("", lab:leftovers(small))
+      assert.equal("", left_in_guest())
+    end)
+
+    it("the array copies a disk, and nobody reads it", function()
+      local before <const> = mib_read()
+      local ended <const>, receipt <const> = populate(small, "--verify=none")
+      assert.equal(0, ended.code, ended.out .. ended.err)
+      assert.same({ true, 2 }, { receipt.copy.offloaded, receipt.copy.clone_write_ops })
+      assert.is_true(mib_read() - before <= 1)
+      assert.is_true(lab:is_copied(small))
+    end)
+
+    it("a volume without EXTENDED COPY is filled by the host, its digests agree, and all of it is told", function()
+      without_extended_copy(small)
+      local ended <const>, receipt <const> = populate(small)
+      assert.equal(0, ended.code, ended.out .. ended.err)
+      assert.is_true(receipt.verification.equal)
+      assert.same(
+        { false, "the device does not support VAAI clone" },
+        { receipt.copy.offloaded, receipt.copy.offload_remark }
+      )
+      assert.is_true(lab:is_copied(small))
+    end)
+
+    it("a cancel in the middle ends the writer before the volume is taken away", function()
+      guest:run "echo 200 >/etc/vmkfstools-pause"
+      local run <const> = lab:populate(large)
+      lab_site.wait_until(COPY_WITHIN_S, function() return guest:run("lun is-open %s; echo $?", large.naa) == "0" end)
+      run:kill "TERM"
+      local ended <const> = run:wait()
+      assert.equal(4, ended.code, ended.out .. ended.err)
+      assert.is_false(lab:is_copied(large))
+      assert.equal("1", guest:run("lun is-open %s; echo $?", large.naa))
+    end)
+
+    it("a volume with the identity of the datastore's LUN is found out before anything is written", function()
+      local before <const> = datastore_digest()
+      with_identity_of_datastore(small)
+      local ended <const> = populate(small)
+      assert.equal(1, ended.code)
+      assert.matches("the host cannot open /vmfs/devices/disks/" .. small.naa, ended.err, 1, true)
+      assert.matches("same identity", ended.err, 1, true)
+      assert.equal(before, datastore_digest())
     end)
   end)
 end)
