@@ -1,6 +1,6 @@
 --- A host whose storage and programs are elsewhere: a machine of its own, such as a guest under qemu, with a door that runs scripts as
---- root. vCenter, what esxcli tells and what the host discovers stay the lab's; the devices that are on are really shown to that machine, by
---- its program `lun` (show NAA, hide NAA, is-open NAA), and what hostd would run is run there.
+--- root. vCenter, what esxcli tells and what the host discovers stay the lab's. The devices that are on are really shown to that machine,
+--- by its program `lun` (show NAA, hide NAA, is-open NAA), and what hostd would run is run there.
 local http <const> = require "lunalift.http"
 local task <const> = require "lunalift.task"
 
