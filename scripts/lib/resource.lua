@@ -1,6 +1,8 @@
 --- One kind of objects at the Kubernetes API: where they are, in pages and as they change, and the ways to change them.
+local backoff <const> = require "lib.backoff"
 local codec <const> = require "lunalift.codec"
 local retry <const> = require "lib.retry"
+local timer <const> = require "lunalift.timer"
 
 local M <const> = {}
 
@@ -168,6 +170,24 @@ function Resource:create(object) return self.kube:create(self:path(object.metada
 ---@return table? object
 ---@return Fail? why
 function Resource:update(object) return self.kube:update(path_of(self, object), object) end
+
+--- Read it, change it and write it back, anew as often as others write meanwhile.
+---@param within_s number
+---@param change fun(object: table): boolean? false: it is as it should be, and stays
+---@return table? object
+---@return Fail? why
+function Resource:change(within_s, namespace, name, change)
+  local until_s <const>, failures = timer.now() + within_s, 0
+  while true do
+    local object <const>, unread <const> = self:get(namespace, name)
+    if not object then return nil, unread end
+    if change(object) == false then return object end
+    local changed <const>, why <const> = self:update(object)
+    if changed or why.kind ~= "conflict" or timer.now() > until_s then return changed, why end
+    failures = failures + 1
+    timer.sleep(backoff.after(failures, { first_s = 0.01, longest_s = 1 }))
+  end
+end
 
 --- Guarded if the patch names metadata.resourceVersion (or, of JSON patches, tests it).
 ---@param patch table

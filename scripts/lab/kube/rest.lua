@@ -1,5 +1,6 @@
 --- The API server's paths and verbs: who may, what is named, what comes back.
 local access <const> = require "lab.kube.access"
+local apply <const> = require "lab.kube.apply"
 local codec <const> = require "lunalift.codec"
 local discovery <const> = require "lab.kube.discovery"
 local json <const> = require "lunalift.json"
@@ -59,6 +60,14 @@ local function check_name(resource, meta)
 end
 
 local function is_dry(call) return call.args.dryRun == "All" end
+
+local function manager_name(call)
+  return call.args.fieldManager or (call.headers["user-agent"] or ""):match "^[^/%s]+" or "unknown"
+end
+
+local function managers_of(self, call, name)
+  return self.store:managers(call.resource, call.namespace, name or call.name)
+end
 
 -- The verbs
 
@@ -132,9 +141,7 @@ function Verb.list(self, call)
   })
 end
 
-function Verb.create(self, call)
-  local object <const> = decode_object(self, call)
-  if call.resource.review then return status.answer(201, access.review(call.account, object)) end
+local function made(self, call, object)
   check_name(call.resource, object.metadata)
   local name <const> = object.metadata.name
   if call.resource.validate then call.resource.validate(call.resource, object) end
@@ -149,17 +156,35 @@ function Verb.create(self, call)
   local meta <const> = object.metadata
   meta.uid, meta.creationTimestamp, meta.deletionTimestamp, meta.deletionGracePeriodSeconds = nil, nil, nil, nil
   if call.resource.phase then object.status = { phase = call.resource.phase } end
-  return status.answer(201, is_dry(call) and object or self.store:insert(call.resource, object))
+  return is_dry(call) and object or self.store:insert(call.resource, object)
 end
 
-local function replaced(self, call, object)
+function Verb.create(self, call)
+  local object <const> = decode_object(self, call)
+  if call.resource.review then return status.answer(201, access.review(call.account, object)) end
+  local new <const> = made(self, call, object)
+  if not is_dry(call) then apply.note(managers_of(self, call, new.metadata.name), nil, new, manager_name(call)) end
+  return status.answer(201, new)
+end
+
+-- `note` is called with the old object and the new one, and says who has set what.
+local function replaced(self, call, object, note)
   if object.metadata.name ~= call.name then
     local text <const> = "the name of the object (%s) does not match the name on the URL (%s)"
     status.bad(text:format(tostring(object.metadata.name), call.name))
   end
   if call.resource.validate then call.resource.validate(call.resource, object) end
   access.check_owners(self, call, object)
-  return self.store:update(call.resource, object, call.subresource, is_dry(call))
+  local old <const>, managers <const> =
+    self.store:get(call.resource, call.namespace, call.name), managers_of(self, call)
+  local new <const> = self.store:update(call.resource, object, call.subresource, is_dry(call))
+  if is_dry(call) then return new end
+  if note then
+    note()
+  else
+    apply.note(managers, old, new, manager_name(call))
+  end
+  return new
 end
 
 function Verb.update(self, call)
@@ -176,12 +201,33 @@ function Verb.update(self, call)
   return status.answer(200, replaced(self, call, object))
 end
 
+-- Server-side apply: its body is an object, and makes one where there is none.
+local function applied(self, call)
+  local manager <const> = call.args.fieldManager
+  if not manager then
+    local text <const> =
+      'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for apply patch'
+    status.refuse(422, "Invalid", text, {})
+  end
+  local wanted <const>, force <const> = decode_object(self, call), call.args.force == "true"
+  wanted.metadata.name = wanted.metadata.name or call.name
+  if not self.store:get(call.resource, call.namespace, call.name) then
+    local new <const> = made(self, call, wanted)
+    if not is_dry(call) then select(2, apply.apply(managers_of(self, call), new, wanted, manager, true))() end
+    return status.answer(201, new)
+  end
+  local old <const> = self.store:get(call.resource, call.namespace, call.name)
+  local new <const>, note <const> = apply.apply(managers_of(self, call), old, wanted, manager, force)
+  return status.answer(200, replaced(self, call, new, note))
+end
+
 function Verb.patch(self, call)
   local content_type <const> = (call.headers["content-type"] or ""):match "^[^;]*"
+  if content_type == apply.CONTENT_TYPE then return applied(self, call) end
   if not patch.knows(content_type) then
     local text <const> = "the body of the request was in an unknown format - accepted media types include: %s"
     local types <const> =
-      "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json"
+      "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml"
     status.refuse(415, "UnsupportedMediaType", text:format(types))
   end
   local old <const> = self.store:get(call.resource, call.namespace, call.name)

@@ -84,6 +84,14 @@ function Store:get(resource, namespace, name)
   return entry and patch.copy(entry.object)
 end
 
+--- Who has set which of its fields.
+---@return kube.Manager[] of an object that is there; noted in it
+function Store:managers(resource, namespace, name)
+  local entry <const> = entry_of(self, resource, namespace, name)
+  entry.managers = entry.managers or {}
+  return entry.managers
+end
+
 --- Copies, by namespace and name.
 ---@return table[]
 function Store:list(resource, namespace)
@@ -109,7 +117,7 @@ function Store:insert(resource, object)
   tidy(meta)
   bump(self, old and "MODIFIED" or "ADDED", resource, object, old and old.object)
   self.objects[address(resource, meta.namespace, meta.name)] =
-    { resource = resource, object = object, born = timer.now() }
+    { resource = resource, object = object, born = timer.now(), managers = {} }
   return patch.copy(object)
 end
 
