@@ -225,6 +225,7 @@ describe("on a host that really copies,", function()
       local _status <const>, second <const> = start(large, "-i 6c756e61-6c69-4674-8000-0000000000a2")
       assert.same({ TASK, true }, { second.taskId, second.existing })
       guest:run("lun is-open %s", large.naa)
+      assert.matches("rdmdisk-" .. TASK, guest:run "ps -c", 1, true)
 
       local status <const>, killed <const> = ask("--task-kill -i %s", TASK)
       assert.same({ "0", "killed", false }, { status, killed.state, killed.writerAlive })
