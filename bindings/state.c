@@ -87,6 +87,7 @@ static const struct module {
     {"lunalift.xml", open_xml, IN_ALL},
     {"lunalift.http", open_http, IN_ALL},
     {"lunalift.vsphere", open_vsphere, IN_FLOW | IN_LAB | IN_TEST},
+    {"lunalift.ssh", open_ssh, IN_FLOW | IN_LAB | IN_TEST},
     {"lunalift.clone", open_clone, IN_FLOW | IN_LAB | IN_TEST},
     {"lunalift.kube", open_kube, IN_FLOW | IN_LAB | IN_TEST},
     {"lunalift.journal", open_journal, IN_FLOW | IN_LAB | IN_TEST},
