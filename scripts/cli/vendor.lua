@@ -77,6 +77,10 @@ local function new(...) return require("cli.vendor_new").run { ... } end
 
 local function call(...) return require("cli.vendor_call").run { ... } end
 
+local function record(...) return require("cli.vendor_record").record { ... } end
+
+local function replay(path) return require("cli.vendor_record").replay(path) end
+
 -- Verb, how it is called, what it does, and what runs it.
 local VERBS <const> = {
   { "list", "list", "the vendors there are, and where each comes from", list },
@@ -85,6 +89,8 @@ local VERBS <const> = {
   { "new", "new NAME [--title TEXT] [--dir DIR]", "a script that works, and a simulated array that it works on", new },
   { "doc", "doc NAME [--secret]", "its settings as Markdown; or as a Secret to fill in", document },
   { "call", "call NAME FUNCTION [JSON]…", "one function against the array of the environment (STORAGE_…)", call },
+  { "record", "record NAME --output FILE -- …", "a session of such calls, into a file that has no secrets", record },
+  { "replay", "replay FILE", "the same session without the array: what differs first?", replay },
 }
 
 local function usage()

@@ -22,6 +22,9 @@ an argument: lunalift vendor call ontap lun_of '{"name":"pvc-1","handle":"…","
 
 ]]
 
+---@type lib.Flag
+M.SURE = { name = "yes", type = "bool", default = false, help = "call what changes the array, too" }
+
 local SHARED <const> = { "patience", "ca-file", "scripts", "v", "vv", "help" }
 
 --- The flags of whoever opens nothing but an array.
@@ -87,8 +90,24 @@ local function decoded(texts)
   return values
 end
 
--- Reads as the core asks them; an effect goes out once.
-local function ask(array, of, values)
+--- What the words of a call ask for. Raises what is wrong with them.
+---@param given string[] FUNCTION [JSON]…
+---@param is_sure boolean the array may be changed
+---@return lib.VendorFunction of
+---@return any[] values
+function M.read(given, is_sure)
+  local texts <const> = table.move(given, 2, #given, 1, {})
+  local of <const> = contract.BY_NAME[given[1]]
+  check(of, given[1], #texts, is_sure)
+  return of, decoded(texts)
+end
+
+--- Reads as the core asks them; an effect goes out once.
+---@param array lib.Array
+---@param of lib.VendorFunction
+---@param values any[]
+---@return any ...
+function M.ask(array, of, values)
   if of.name == "lun_of" then return array:lun_of(values[1]) end
   if not of.effect then return array:read(of.name, table.unpack(values)) end
   local results <const> = table.pack(array:ask(of.name, table.unpack(values)))
@@ -119,22 +138,19 @@ end
 ---@param args string[]
 ---@return integer exit_code
 function M.run(args)
-  local known <const> = M.array_flags()
-  table.insert(known, 1, { name = "yes", type = "bool", default = false, help = "call what changes the array, too" })
+  local known <const> = table.move(M.array_flags(), 1, #M.array_flags(), 2, { M.SURE })
   local values <const>, rest <const> = flags.parse(args, known)
   if values.help then
     console.out(USAGE .. flags.help(known) .. "\n")
     return 0
   end
-  local vendor <const>, name <const> = table.remove(rest, 1), table.remove(rest, 1)
-  if not name then
+  local vendor <const> = table.remove(rest, 1)
+  if not rest[1] then
     error(fail.hint(fail.new("config", "vendor call needs a vendor and a function"), USAGE:match "[^\n]+"))
   end
-  local of <const> = contract.BY_NAME[name]
-  check(of, name, #rest, values.yes)
-  local given <const> = decoded(rest)
+  local of <const>, given <const> = M.read(rest, values.yes)
   local job <const> = M.array_job(vendor, values)
-  local why <const> = job:run(function() print_results(of, ask(job.site:array(), of, given)) end)
+  local why <const> = job:run(function() print_results(of, M.ask(job.site:array(), of, given)) end)
   if why then print_failure(why) end
   return why and 1 or 0
 end

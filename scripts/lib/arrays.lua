@@ -4,12 +4,15 @@ local contract <const> = require "lib.vendor_contract"
 local fail <const> = require "lib.fail"
 local hints <const> = require "lib.hints"
 local isolate <const> = require "lunalift.isolate"
+local json <const> = require "lunalift.json"
 local script <const> = require "lunalift.script"
+local secret <const> = require "lunalift.secret"
 local words <const> = require "lib.words"
 
 local M <const> = {}
 
 local MEMORY_BYTES <const> = 64 << 20
+local MASK <const> = "***" -- where lib.tape found a secret
 
 ---@class lib.Lun
 ---@field id string
@@ -111,24 +114,70 @@ end
 ---@field vendor table metadata
 ---@field inside lunalift.isolate
 ---@field where string
+---@field keep? fun(calls: string?, why: Fail?)
 local Login <const> = {}
 Login.__index = Login
+
+local function tell_tape(self)
+  if self.keep then self.keep(self.inside:call "tape") end
+end
 
 --- conf: hostname, username, password, token, tls, timeout_s, and the vendor's own options by name.
 ---@param job lib.Job that waits for it
 ---@param name string
 ---@param conf table
+---@param keep? fun(calls: string?, why: Fail?) gets all that was asked and answered, in the end, even if that is a failed login
 ---@return lib.ArrayLogin
-function M.login(job, name, conf)
+function M.login(job, name, conf, keep)
   local vendor <const>, inside <const> = load(M.check_name(name), conf.hostname, conf.tls and conf.tls.ca_file)
   conf.hostname = address.bracketed(conf.hostname)
-  job:read("log in to " .. conf.hostname, function() return inside:call("open", name, conf) end)
-  return setmetatable({ vendor = vendor, inside = inside, where = conf.hostname }, Login)
+  local self <const> = setmetatable({ vendor = vendor, inside = inside, where = conf.hostname, keep = keep }, Login)
+  if keep then inside:call "record" end
+  local function open() return inside:call("open", name, conf) end
+  local is_open <const>, why <const> = pcall(job.read, job, "log in to " .. conf.hostname, open)
+  if is_open then return self end
+  tell_tape(self)
+  error(why)
 end
 
 function Login:close()
   self.inside:call("call", "close")
+  tell_tape(self)
   self.inside:close()
+end
+
+-- As it was given; secrets are not known any more, and need not be.
+local function given_again(value)
+  if value == json.null then return nil end
+  if value == MASK then return secret.new(MASK) end
+  if type(value) ~= "table" then return value end
+  local copy <const> = {}
+  for key, inner in pairs(value) do
+    copy[key] = given_again(inner)
+  end
+  return copy
+end
+
+--- Make the same calls once more, answered from what was kept.
+---@param name string
+---@param calls lib.TapeCall[]
+---@return string? difference the first, in words
+function M.replay(name, calls)
+  local _vendor <const>, inside <const> = load(M.check_name(name), "none")
+  inside:call("replay", json.encode(calls))
+  local difference
+  for _, call in ipairs(calls) do
+    local given <const> = given_again(call.given)
+    if call.call == "open" then
+      inside:call("open", given[1], given[2])
+    else
+      inside:call("call", call.call, table.unpack(given, 1, #call.given))
+    end
+    difference = inside:call "difference"
+    if difference then break end
+  end
+  inside:close()
+  return difference
 end
 
 --- The array for one job.
