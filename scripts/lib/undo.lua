@@ -74,8 +74,10 @@ M["host.drop_paths"] = {
   run = function(job, args) job.site:vcenter():host_again(args.host):drop_paths(args.adapters, args.naa) end,
 }
 
+--- One through which a LUN is still mapped is in use, as if others used it.
 M["array.remove_host"] = {
   within_s = 240,
+  after = "array.unmap",
   run = function(job, args)
     local array <const> = job.site:array()
     for _, host in ipairs(array:hosts_of(args.initiators, args.name)) do

@@ -118,6 +118,21 @@ describe("an undo", function()
     assert.same({}, job.ledger.undone)
   end)
 
+  it("leaves the host object to the next run, too, when the LUN stays mapped through it", function()
+    local unmap <const> = job.site:array().unmap
+    job.site:array().unmap = function() error(fake_job.refusal "denied") end
+    local host <const> = { id = "h" }
+    job.ledger.promises = {
+      { n = 1, undo = "array.remove_host", args = { name = "xcopy-esx1", initiators = {} }, about = "host object" },
+      { n = 2, undo = "array.unmap", args = { lun = { id = "l" }, host = host }, about = "map" },
+    }
+    assert.equal(2, #job.ledger:settle(job))
+    assert.same({}, asked)
+    job.site:array().unmap = unmap
+    assert.same({}, job.ledger:settle(job))
+    assert.same({ "unmap l h", "find xcopy-esx1", "remove xcopy-esx1" }, asked)
+  end)
+
   it("finds nothing to remove when it was never made", function()
     array_host = nil
     run("array.remove_host", { name = "xcopy-esx1", initiators = {} })
