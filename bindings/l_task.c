@@ -78,6 +78,13 @@ static int task_spawn_shielded(lua_State *L)
     return 1;
 }
 
+static int task_spawn_background(lua_State *L)
+{
+    task_check(L);
+    spawn(L, 1, NULL);
+    return 1;
+}
+
 /* ---- waiting for one ---- */
 
 struct wait {
@@ -553,10 +560,11 @@ int open_task_of_vendor(lua_State *L)
 
 int open_task(lua_State *L)
 {
-    static const luaL_Reg signals[] = {{"signal", task_signal}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"signal", task_signal}, {"background", task_spawn_background}, {NULL, NULL}};
     type_new(L, SIGNALS, NULL, signals_close);
     type_new(L, SIGNAL_WAIT, NULL, signal_wait_close);
     open_task_of_vendor(L);
-    luaL_setfuncs(L, signals, 0);
+    luaL_setfuncs(L, functions, 0);
     return 1;
 }

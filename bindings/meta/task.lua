@@ -18,6 +18,11 @@ function task.spawn(fn, ...) end
 ---@return Task child
 function task.shield(within_s, fn, ...) end
 
+--- Start `fn(...)` as nobody's child: it runs until it ends or is cancelled, at the longest as long as the main task. Not for vendors.
+---@param fn function
+---@return Task
+function task.background(fn, ...) end
+
 --- Run all functions as children, in order of start. Raises the first failure after cancelling the others and waiting for them.
 ---@param fns function[]
 ---@return any[] first results, in order (false for none)

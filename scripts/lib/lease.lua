@@ -10,7 +10,6 @@ local timer <const> = require "lunalift.timer"
 local M <const> = {}
 
 local RENEW_WITHIN_S <const> = 4
-local KEEP_S <const> = 7 * 86400
 local LONG_AGO_S <const> = 3600
 
 ---@class lib.Lease
@@ -148,7 +147,7 @@ end
 
 --- Renew it from now on, until it is let go.
 function Lease:keep()
-  self.keeper = task.shield(KEEP_S, keep, self)
+  self.keeper = task.background(keep, self)
   return self
 end
 

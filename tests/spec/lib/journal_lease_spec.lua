@@ -21,7 +21,7 @@ describe("a journal in a Lease", function()
       ["lunalift.log"] = stand_in.log(),
       ["lunalift.env"] = stand_in.env(variables),
       ["lunalift.task"] = setmetatable({
-        shield = function()
+        background = function()
           return { cancel = function() end }
         end,
       }, { __index = real_task }),

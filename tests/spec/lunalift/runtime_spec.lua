@@ -45,6 +45,15 @@ function CASES.children()
   timer.sleep(0)
 end
 
+function CASES.background()
+  task.spawn(task.background, function()
+    say "begun"
+    timer.sleep(60)
+  end):wait()
+  timer.sleep(0.01)
+  say "ended"
+end
+
 return {
   main = function(args)
     CASES[args[1]]()
@@ -81,6 +90,11 @@ describe("the runtime", function()
       assert.equal(7, ended.code)
     end)
   end
+
+  it("waits for nothing in the background, which outlives the task that started it", function()
+    local ended <const> = run "background"
+    assert.same({ "begun\nended\n", 7 }, { ended.out, ended.code })
+  end)
 
   it("takes the last folder of scripts that is named, and none after --", function()
     local nowhere <const> = dir .. "/nowhere"
