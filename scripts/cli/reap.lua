@@ -21,7 +21,8 @@ With --scan also what bears our marks on hosts, array and datastores and no jour
 of a dead run that still runs is stopped then. What belongs to a live run is never touched.
 What is mandatory below is so with --scan and --apply only.
 
-Exit codes: 0 nothing is left; 1 failed; 2 configuration; 3 retryable; 4 cancelled; 5 something is left.
+Exit codes: 0 nothing is left; 1 failed; 2 configuration; 3 retryable, such as a journal of --journal whose run may live; 4 cancelled;
+5 something is left.
 
 ]]
 
@@ -168,7 +169,9 @@ function M.run(args)
     console.err(report.failure_text(why))
     return #left > 0 and 5 or require("cli.main").exit_code(why)
   end
-  return reaping.count_left(items) > 0 and 5 or 0
+  if reaping.count_left(items) > 0 then return 5 end
+  -- Who names a journal knows of a run that died: one that may live still is worth another look.
+  return (values.journal or "") ~= "" and reaping.has_live(items) and 3 or 0
 end
 
 return M

@@ -66,4 +66,14 @@ function M.decode(text, where)
   return journal
 end
 
+--- The last promise of a kind.
+---@param entries lib.Promise[]
+---@param undo string a name of lib.undo
+---@return lib.Promise?
+function M.promise_of(entries, undo)
+  for i = #entries, 1, -1 do
+    if entries[i].undo == undo then return entries[i] end
+  end
+end
+
 return M

@@ -167,7 +167,7 @@ end
 --- The Leases that hold a journal.
 ---@param job lib.Job
 ---@param namespace? string nil: all
----@return { name: string, holder: string, is_dead: boolean, age_s: number?, has_claim: boolean, lease: table }[]
+---@return { name: string, holder: string, is_dead: boolean, age_s: number?, dead_in_s: number?, has_claim: boolean, lease: table }[]
 function M.list(job, namespace)
   local path <const> = leases.path(namespace) .. "?labelSelector=" .. codec.percent(M.MARK)
   local answer <const> = job:read(
@@ -183,6 +183,7 @@ function M.list(job, namespace)
         holder = holder,
         is_dead = holder == "" or age_s ~= nil and age_s > 2 * HELD_S,
         age_s = age_s,
+        dead_in_s = age_s and 2 * HELD_S - age_s, -- if it is not heard of again
         has_claim = lease.metadata.deletionTimestamp == nil,
         lease = lease,
       }

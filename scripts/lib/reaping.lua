@@ -1,11 +1,12 @@
 --- What dead runs left, found in journals, or by lib.scanning. Settled where it can be proved to be ours.
+local dead_runs <const> = require "lib.dead_runs"
 local fail <const> = require "lib.fail"
 local files <const> = require "lunalift.journal"
 local form <const> = require "lib.journal_form"
 local journal_file <const> = require "lib.journal_file"
 local journal_lease <const> = require "lib.journal_lease"
 local journals <const> = require "lib.journals"
-local recovery <const> = require "lib.recovery"
+local words <const> = require "lib.words"
 
 local M <const> = {}
 
@@ -77,6 +78,12 @@ local function lease_item(job, namespace, found)
     function() return form.decode(found.lease.metadata.annotations[journal_lease.MARK], found.name) end
   )
   item.take = function() return journal_lease.take(job, namespace, found.lease) end
+  if item.state == "live" and found.dead_in_s then
+    item.why = ("its run was heard of %s ago; silent for %s more, it counts as dead"):format(
+      words.span(math.max(0, found.age_s)),
+      words.span(math.ceil(found.dead_in_s))
+    )
+  end
   return item
 end
 
@@ -111,14 +118,14 @@ end
 local function settle_journal(job, item)
   check_site(job, item.text)
   local journal <const> = item.take() or fail.raise("busy", "another run has it now")
-  local left <const> = recovery.settle(job, journal)
+  local left <const> = dead_runs.settle(job, journal)
   if #left > 0 then error(fail.wrap(left[1].why, "%s", left[1].promise.about)) end
 end
 
 -- ---- settling ----
 
 local function settle(job, item)
-  if item.state == "live" then return "kept", "its run goes on" end
+  if item.state == "live" then return "kept", item.why or "its run goes on" end
   if item.kind == "journal" and not item.text then return "kept", item.why end
   if item.kind ~= "journal" and not item.remove then return "kept", item.why end
   local ok <const>, why <const> =
@@ -135,6 +142,16 @@ function M.settle(job, items)
     job:waiting("%s", item.about)
     item.outcome, item.why = settle(job, item)
   end
+end
+
+--- Is there one whose run lives, as far as can be told?
+---@param items lib.Leftover[]
+---@return boolean
+function M.has_live(items)
+  for _, item in ipairs(items) do
+    if item.state == "live" then return true end
+  end
+  return false
 end
 
 --- How many are left that no live run cares for.

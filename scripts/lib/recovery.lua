@@ -1,17 +1,15 @@
---- What a run does about one that died before it: adopt its clone, or put back what it left. See docs/journal.md.
+--- What a run does about one on the same claim that died before it: adopt its clone, or put back what it left. See docs/journal.md.
 local array_copies <const> = require "lib.array_copies"
 local copies <const> = require "lib.copies"
+local dead_runs <const> = require "lib.dead_runs"
 local fail <const> = require "lib.fail"
 local form <const> = require "lib.journal_form"
-local journal_lease <const> = require "lib.journal_lease"
 local journals <const> = require "lib.journals"
-local ledgers <const> = require "lib.ledger"
 local log <const> = require "lunalift.log"
 local timer <const> = require "lunalift.timer"
 
 local M <const> = {}
 
-local SILENT_S <const> = 60 -- for so long another's journal is left to its own next run
 local DISKS <const> = "/vmfs/devices/disks/"
 local USABLE <const> = { on = true, degraded = true }
 
@@ -39,12 +37,6 @@ local MUST_AGREE <const> = { "claim", "vm", "vmdk", "lun", "by", "host", "array"
 
 -- ---- is the earlier run's clone the one that we would start? ----
 
-local function promise_of(entries, undo)
-  for i = #entries, 1, -1 do
-    if entries[i].undo == undo then return entries[i] end
-  end
-end
-
 local function is_same(a, b)
   if not a then return false, "it does not say what it was about" end
   for _, key in ipairs(MUST_AGREE) do
@@ -69,7 +61,7 @@ local function state_of(clones, source, device, task_id)
 end
 
 local function adoptable_clone(job, entries, subject)
-  local stop <const> = promise_of(entries, "clone.stop")
+  local stop <const> = form.promise_of(entries, "clone.stop")
   if not stop then return nil, "no clone was begun" end
   if not stop.args.task_id then return nil, "its clone's id was never learnt" end
   local naa <const> = stop.args.device:match("^" .. DISKS .. "(.+)$")
@@ -97,7 +89,7 @@ end
 local function adoptable(job, ledger, subject)
   local same <const>, difference <const> = is_same(ledger.subject, subject)
   if not same then return nil, difference end
-  local copy <const> = promise_of(ledger.promises, "array.copy_stop")
+  local copy <const> = form.promise_of(ledger.promises, "array.copy_stop")
   if copy then return adoptable_copy(job, copy.args, subject) end
   return adoptable_clone(job, ledger.promises, subject)
 end
@@ -146,7 +138,7 @@ end
 function M.go_on(job, copy)
   if job.dry_run then return job:found "nothing" end
   local subject <const>, ledger <const> = copies.subject(copy), job.ledger
-  M.settle_others(job, copy.found.volume.claim, subject)
+  dead_runs.settle_others(job, copy.found.volume.claim, subject)
   if not ledger.is_inherited then
     ledger.subject = subject
     return job:found "nothing"
@@ -161,72 +153,6 @@ function M.go_on(job, copy)
   ledger:adopt(subject)
   copy:go_on(earlier)
   job:found("clone %s goes on", earlier.task_id)
-end
-
--- ---- journals of others ----
-
---- Settle a dead run's journal through this job's peers, and let it go. The job acts by that ledger meanwhile.
----@param job lib.Job
----@param journal lib.Journal
----@return { promise: lib.Promise, why: Fail }[] left
----@return string[] undone
-function M.settle(job, journal)
-  local own <const>, theirs <const> = job.ledger, ledgers.new { job = job.id, flow = job.name }
-  theirs.journal = journal
-  local _back <close> = setmetatable({}, {
-    __close = function()
-      job.ledger = own
-      theirs:close(job)
-    end,
-  })
-  local text <const> = journal:read()
-  if not text then return {}, {} end
-  theirs:take_over(text)
-  job.ledger = theirs
-  return theirs:settle(job), theirs.undone
-end
-
--- Another's clone may still be wanted by that claim's next run, unless there is no such claim any more.
-local function may_settle(job, item, claim, subject)
-  if item.name == "lunalift-" .. claim.uid or not item.is_dead then return false end
-  if item.holder ~= "" and (item.age_s or 0) < SILENT_S then return false end
-  local text <const> = form.decode(item.lease.metadata.annotations[journal_lease.MARK], item.name)
-  local about <const> = text.subject or {}
-  if about.array ~= subject.array or about.vcenter ~= subject.vcenter then return false end
-  if not item.has_claim then return true end
-  local copy <const> = promise_of(text.entries, "array.copy_stop")
-  if copy then return not array_copies.is_running(job, job.site:array(), copy.args) end
-  local stop <const> = promise_of(text.entries, "clone.stop")
-  if not stop then return true end
-  local clones <const> = job.site:vcenter():host_again(stop.args.host):wrapper()
-  if not clones:offers "taskList" then return false end
-  local task <const> = stop.args.task_id and clones:find(stop.args.task_id)
-  return not task or task.state ~= "running"
-end
-
-local function settle_other(job, item, claim, subject)
-  if not may_settle(job, item, claim, subject) then return end
-  local journal <const> = journal_lease.take(job, claim.namespace, item.lease)
-  if not journal then return end
-  local left <const> = M.settle(job, journal)
-  log.info("settled for another", { journal = item.name, left = #left })
-end
-
---- Settle the journals that dead runs left in the claim's namespace. None of it may stop this run.
----@param job lib.Job
----@param claim { namespace: string, uid: string }
----@param subject lib.Subject
-function M.settle_others(job, claim, subject)
-  if journals.home(job) ~= "lease" then return end
-  local listed <const>, items <const> = pcall(journal_lease.list, job, claim.namespace)
-  if not listed then
-    log.warn("journals of others not looked at", { why = fail.text(items) })
-    return
-  end
-  for _, item in ipairs(items) do
-    local ok <const>, why <const> = pcall(settle_other, job, item, claim, subject)
-    if not ok then log.warn("not settled for another", { journal = item.name, why = fail.text(why) }) end
-  end
 end
 
 return M

@@ -78,6 +78,14 @@ describe("lunalift reap", function()
     end
   end)
 
+  it("ends with 3 when a journal that was named may be a live run's", function()
+    items = { item("live", "left", "its run was heard of 9 s ago") }
+    assert.equal(3, run("--journal=lease", "--namespace=move"))
+    assert.equal(0, run "--namespace=move")
+    items[2] = item("dead", "left")
+    assert.equal(5, run("--journal=lease", "--namespace=move"))
+  end)
+
   it("takes the names of dead runs' things, for what --scan finds only", function()
     local ok <const>, failure <const> = pcall(run, "--apply", "--assume-dead=naa.1", table.unpack(PEERS))
     assert.is_false(ok)

@@ -33,7 +33,7 @@ describe("reaping", function()
         list = function() return leases end,
         take = function(_, _, lease) return lease.name end,
       },
-      ["lib.recovery"] = {
+      ["lib.dead_runs"] = {
         settle = function(_, journal)
           settled[#settled + 1] = journal
           return left_over
@@ -91,6 +91,17 @@ describe("reaping", function()
       assert.equal("Lease move/lunalift-u", items[4].where)
       assert.equal(4, #items - 1)
       assert.equal(3, reaping.count_left(items))
+    end)
+
+    it("of a run that may live, and says until when", function()
+      leases = { lease(false) }
+      leases[1].age_s, leases[1].dead_in_s = 11.8, 18.2
+      local items <const> = reaping.journals(make_job { namespace = "move" })
+      assert.equal("its run was heard of 12 s ago; silent for 19 s more, it counts as dead", items[1].why)
+      assert.is_true(reaping.has_live(items))
+      reaping.settle(make_job {}, items)
+      assert.same({ "kept", {} }, { items[1].outcome, settled })
+      assert.matches("counts as dead", items[1].why)
     end)
 
     it("in the one file that was named, or nowhere else", function()
