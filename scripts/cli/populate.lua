@@ -385,15 +385,17 @@ local SETTLE_IN_POD_S <const> = 20
 -- What was begun before anybody pressed has a longer limit of its own.
 local function cut_short(job)
   timer.sleep(SETTLE_IN_POD_S)
-  job.ledger:give_up "there is no time left"
+  job:cut_short "there is no time left"
 end
 
--- SIGTERM and SIGINT end the flow at its next wait; what it promised is settled then.
+-- SIGTERM and SIGINT end the flow at its next wait; what it promised is settled then. Who sends another one does not want to wait for that.
 function M.cancel_on_signal(job)
   local within_s <const> = journals.in_pod(job) and SETTLE_IN_POD_S or nil
   while true do
     local name <const> = task.signal()
-    if name ~= "USR1" then
+    if name ~= "USR1" and job.cancelled_by then
+      job:cut_short(("stopped by another SIG%s"):format(name))
+    elseif name ~= "USR1" then
       job:cancel(("stopped by SIG%s"):format(name), within_s)
       if within_s then task.spawn(cut_short, job) end
     end

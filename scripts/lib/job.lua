@@ -205,6 +205,10 @@ end
 
 -- ---- running ----
 
+--- May nothing more be begun?
+---@return boolean
+function Job:is_late() return self.settle_by_s ~= nil and timer.now() >= self.settle_by_s end
+
 --- What may take that long when nobody presses.
 ---@param within_s number
 ---@return number
@@ -213,16 +217,35 @@ function Job:time_for(within_s)
   return math.max(0.001, math.min(within_s, self.settle_by_s - timer.now()))
 end
 
+-- Nothing was decided about it: this run failed before, for a reason of its own.
+local function leave_to_the_next(ledger)
+  local why <const> = fail.new("incomplete", "an earlier run's, left as it was found")
+  local fix <const> = "start again once what failed is put right, which goes on with it; or lunalift reap --apply"
+  return ledger:leave(fail.hint(why, fix))
+end
+
 local function settle(self, why)
   if self.dry_run then return {} end
   local ledger <const> = self.ledger
-  -- A dead run's clone goes on by itself: what stopped this one may have passed when the next begins.
-  if ledger.is_inherited and why and retry.is_passing(why) then return ledger:leave(why) end
+  if ledger.is_inherited and why and why.kind ~= "cancelled" then return leave_to_the_next(ledger) end
   if #ledger.promises > 0 then self:step "leave nothing behind" end
   local left <const> = ledger:settle(self)
   if self.current then self:found(table.concat(ledger.undone, ", ")) end
   self:end_step(#left == 0 and "done" or "failed")
   return left
+end
+
+-- Whatever goes wrong with settling itself is in nobody's way: the rest is the next run's.
+local function settle_or_leave(self, why)
+  local settled <const>, left <const> = pcall(settle, self, why)
+  if settled then return left end
+  log.error("settling has failed", { why = fail.text(left) })
+  return self.ledger:leave(fail.of(left))
+end
+
+local function close(self)
+  self.ledger:close(self)
+  self.site:close()
 end
 
 --- Run the flow in a task of its own, so that a cancel ends it and nothing else; then settle, in this one.
@@ -235,12 +258,9 @@ function Job:run(flow)
   local _, why <const> = self.flow_task:wait()
   if why and self.current then why.step = why.step or self.current.title end
   self:end_step(why and "failed" or "done")
-  local left <const> = settle(self, why)
-  local function close()
-    self.ledger:close(self)
-    self.site:close()
-  end
-  task.shield(math.max(CLOSE_IN_HASTE_S, self:time_for(CLOSE_WITHIN_S)), close):join()
+  local left <const> = settle_or_leave(self, why)
+  local _, trouble <const> = task.shield(math.max(CLOSE_IN_HASTE_S, self:time_for(CLOSE_WITHIN_S)), close, self):join()
+  if trouble then log.warn("not logged out everywhere", { why = fail.text(trouble) }) end
   return why and hints.explain(fail.of(why)) or nil, left
 end
 
@@ -251,6 +271,13 @@ function Job:cancel(reason, within_s)
   self.cancelled_by = reason
   self.settle_by_s = self.settle_by_s or within_s and timer.now() + within_s
   if self.flow_task then self.flow_task:cancel(reason) end
+end
+
+--- Put back no more: what is not put back by now stays promised.
+---@param reason string
+function Job:cut_short(reason)
+  self.settle_by_s = timer.now()
+  self.ledger:give_up(reason)
 end
 
 M.METHODS = Job

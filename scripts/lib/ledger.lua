@@ -165,6 +165,7 @@ end
 
 -- Who lost the journal settles nothing: the promises are another's now. What a later version promised is kept, with all before it.
 local function settle_one(self, job, promise, left)
+  if job:is_late() then return fail.new("cancelled", "there was no time left for it"), true end
   local may <const>, lost <const> = pcall(self.fence, self)
   if not may then return fail.of(lost), true end
   local known <const>, undo <const> = pcall(undo_of, promise.undo)

@@ -1,5 +1,6 @@
 --- Whole runs that end early: what the array, the host and the cluster look like afterwards, and what the user is told.
 local labs <const> = require "support.lab"
+local timer <const> = require "lunalift.timer"
 
 local SLOW <const> = { rate = 1048576, xcopy = 1 } -- bytes a second: eight seconds for the disk
 local FAST <const> = { rate = 0, xcopy = 1 }
@@ -109,6 +110,34 @@ describe("populate ends early", function()
     local ended <const> = stopped(nil, "INT")
     assert_said(ended, 4, { "stopped by SIGINT" })
     assert_nothing_left(ended)
+  end)
+
+  it("upon a second SIGTERM while it puts back: at once, and reap does the rest", function()
+    lab:faults { { service = "vcenter", match = { target = "*device.set" }, action = "hang:60", times = 0 } }
+    local run <const> = lab:start_populate()
+    labs.wait_until(20, "the detach", function()
+      for _, request in ipairs(lab:requests_since(mark, "vcenter")) do
+        if is_command(request, "device%.set$") then return true end
+      end
+    end)
+    run:kill "TERM"
+    local began_s <const> = timer.now()
+    timer.sleep(0.2)
+    run:kill "TERM"
+    local ended <const> = run:wait()
+    assert.is_true(timer.now() - began_s < 10)
+    assert_said(
+      ended,
+      5,
+      { "is on at esx-01.lab.example: stopped by another SIGTERM", "there was no time left for it" }
+    )
+    lab:faults {}
+    local reaped <const> = lab:populate { argv = { "reap", "--apply" } }
+    assert.equal(0, reaped.code, reaped.out .. reaped.err)
+    local after <const> = lab:snapshot()
+    before.sessions, after.sessions = nil, nil -- there was no time for that, either
+    assert.same(before, after)
+    assert(lab.control:post "/sessions/expire")
   end)
 
   it("upon SIGTERM with upstream's wrapper: a writer that cannot be stopped keeps its LUN", function()

@@ -57,6 +57,26 @@ describe("after a run that was killed", function()
     assert.is_nil(fs.stat(journal))
   end)
 
+  it("a run with a wrong password or VM touches nothing of it, and says so; the next one goes on with it", function()
+    local before <const> = starts()
+    killed()
+    local text <const> = fs.read(journal)
+    for _, wrong in ipairs {
+      { env = { GOVMOMI_PASSWORD = "wrong" }, says = "does not let" },
+      { flag = "--source-vm-id=vm-9999", says = "vm%-9999" },
+    } do
+      local ended <const> = again({ "--journal=file:" .. journal, wrong.flag }, wrong.env)
+      assert.equal(5, ended.code, ended.out .. ended.err)
+      assert.matches(wrong.says, ended.err)
+      assert.matches("left  the clone to [^\n]+ runs: an earlier run's, left as it was found", ended.err)
+      assert.equal(text, fs.read(journal))
+      assert.equal(1, #lab:host_state(HOST).writers)
+    end
+    lab:vmkfstools(HOST, FAST)
+    assert_done(again())
+    assert.equal(1, starts() - before)
+  end)
+
   it("its clone that has ended meanwhile is judged by its evidence", function()
     local before <const> = starts()
     killed()
@@ -153,7 +173,7 @@ describe("after a run that was killed", function()
       local run <const> = lab:populate(pvc, { "--journal=file:" .. journal })
       lab:wait_for_writer(HOST)
       local code <const>, found <const> = reap("--apply", "--journal", "file:" .. journal)
-      assert.equal(0, code)
+      assert.equal(3, code)
       assert.same({ "live", "kept" }, { found.items[1].state, found.items[1].outcome })
       lab:vmkfstools(HOST, FAST)
       assert_done(run:wait())

@@ -328,6 +328,30 @@ describe("lunalift populate", function()
       assert.matches("stopped by SIGTERM", console.complained)
     end)
 
+    it("with 5 at once when a second signal came during the undo: the rest stays promised", function()
+      flow = function(job)
+        promise(job)
+        promise(job)
+        timer.sleep(60)
+      end
+      signals = { "TERM", "INT" }
+      local begun = 0
+      package.loaded["lib.undo"]["array.unmap"] = {
+        within_s = 60,
+        run = function()
+          begun = begun + 1
+          timer.sleep(60)
+        end,
+      }
+      local began_s <const> = timer.now()
+      assert.equal(5, run())
+      assert.is_true(timer.now() - began_s < 10)
+      assert.equal(1, begun)
+      assert.matches("stopped by SIGTERM", console.complained)
+      assert.matches("LUN 7 is mapped to esx1: stopped by another SIGINT", console.complained)
+      assert.matches("LUN 7 is mapped to esx1: there was no time left", console.complained)
+    end)
+
     it("for machines: a failure has no text that says done", function()
       flow = function() fail.raise("failed", "no") end
       assert.equal(1, run { output = "json" })

@@ -309,6 +309,19 @@ describe("a job", function()
       assert.equal(1, #fake_job.only(job.trace, "undo array.remove_host"))
     end)
 
+    it("leaves what is still promised when settling itself fails, and lets the journal and the peers go", function()
+      undoes "array.unmap"
+      local job <const> = fake_job.new()
+      local why <const>, left <const> = job:run(function()
+        job:promise("array.unmap", {}, "mapped")
+        job.report.step_begin = function() error "not enough memory" end
+      end)
+      assert.is_nil(why)
+      assert.same({ "mapped", "bug" }, { left[1].promise.about, left[1].why.kind })
+      assert.equal("closed", job.trace[#job.trace])
+      assert.equal(1, #job.ledger.promises)
+    end)
+
     it("keeps all earlier ones behind a barrier that does not fall", function()
       undoes("clone.stop", { barrier = true, why = fake_job.refusal "incomplete" })
       local job <const> = fake_job.new()

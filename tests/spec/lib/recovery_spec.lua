@@ -246,7 +246,7 @@ describe("recovery", function()
     assert.equal(3, #job.ledger.promises)
   end)
 
-  describe("when the flow fails before it has gone on", function()
+  describe("when the flow ends before it has gone on", function()
     local function ended(why)
       local job <const> = make_job()
       left, tasks.t = text(nil, STOP), running()
@@ -254,18 +254,22 @@ describe("recovery", function()
         recovery.hold(job, VOLUME)
         error(why)
       end)
-      return left_behind
+      return left_behind, job
     end
 
-    it("leaves all as it is for a reason that may pass: the clone goes on, and the journal tells of it", function()
-      local left_behind <const> = ended(fail.new("busy", "the host is in maintenance mode"))
-      assert.equal(3, #left_behind)
-      assert.matches("maintenance", left_behind[1].why.message)
-      assert.same({}, undone)
-    end)
+    for _, kind in ipairs { "busy", "denied", "not_found", "config" } do
+      it(("leaves all as it was found, whether it may pass or not (%s), and says so"):format(kind), function()
+        local left_behind <const>, job <const> = ended(fail.new(kind, "it said " .. kind))
+        assert.equal(3, #left_behind)
+        assert.matches("an earlier run's, left as it was found", left_behind[1].why.message)
+        assert.matches("lunalift reap", left_behind[1].why.hint)
+        assert.same({}, undone)
+        assert.same({}, job.fake_journal.written)
+      end)
+    end
 
-    it("puts all back for a reason that stays", function()
-      assert.same({}, ended(fail.new("not_found", "the VM is gone")))
+    it("puts all back when it is cancelled: who ends it wants no copy", function()
+      assert.same({}, (ended(fail.new("cancelled", "stopped by SIGTERM"))))
       assert.same({ "clone.stop", "host.detach", "array.unmap" }, undone)
     end)
   end)
