@@ -328,7 +328,8 @@ function HOW.starved(bench, point)
     flags = flags,
     env = { LUNALIFT_STARVE = point.starve },
   }
-  return task.within(WITHIN_S, run.wait, run) or { code = "no end", err = "" }
+  local ended <const> = task.within(WITHIN_S, run.wait, run)
+  return ended or { code = "no end", err = select(2, run:output()), out = run:output() }
 end
 
 local AGAIN <const> = {}
@@ -409,6 +410,10 @@ function OUTCOME.populate(bench, run, add)
     if starts ~= 2 then add("%d clones were started", starts) end
     return "copied again, since the clone's id was never learnt"
   end
+  if run.killed_code == 0 then -- it copied and said so: the next one is a wish of its own
+    if starts ~= 2 then add("%d clones were started", starts) end
+    return "copied anew, since the first one had ended well"
+  end
   if run.killed_starts == 1 and not run.knows then
     if starts ~= 2 then add("%d clones were started", starts) end
     return "nothing was left but the word of it; copied again"
@@ -455,8 +460,14 @@ function Bench:run(case)
   if refused then ended = after_its_writer(self, point, case.again, ended, add) end
   if ended.code ~= 0 then add("%s ended with %s: %s", case.again, ended.code or ended.signal, ended.err) end
   local starts <const> = count_starts(writes_since(lab, again))
-  local run <const> = { killed_starts = count_starts(writes), starts = starts, out = ended.out, knows = knows }
-  run.is_unlearnt = point.is_unlearnt
+  local run <const> = {
+    killed_starts = count_starts(writes),
+    killed_code = killed.code,
+    is_unlearnt = point.is_unlearnt,
+    starts = starts,
+    out = ended.out,
+    knows = knows,
+  }
   local outcome = OUTCOME[case.again](self, run, add)
   if refused then outcome = "refused while its writer lived, then " .. outcome end
   for _, difference in ipairs(differences(before, self:world())) do
