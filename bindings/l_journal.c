@@ -63,6 +63,13 @@ static int journal_make_folder(lua_State *L)
     return 0;
 }
 
+static int journal_writable(lua_State *L)
+{
+    const char *path = luaL_checkstring(L, 1);
+    struct lift_error err = {0};
+    return succeed(L, lift_journal_writable(path, lua_toboolean(L, 2), &err), &err);
+}
+
 static int journal_list(lua_State *L)
 {
     const char *folder = luaL_checkstring(L, 1);
@@ -92,13 +99,11 @@ static int journal_lock(lua_State *L)
 
 int open_journal(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"write", journal_write},
-                                         {"read", journal_read},
-                                         {"remove", journal_remove},
-                                         {"lock", journal_lock},
-                                         {"list", journal_list},
-                                         {"make_folder", journal_make_folder},
-                                         {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"write", journal_write},       {"read", journal_read},
+        {"remove", journal_remove},     {"lock", journal_lock},
+        {"list", journal_list},         {"make_folder", journal_make_folder},
+        {"writable", journal_writable}, {NULL, NULL}};
     static const luaL_Reg methods[] = {{"close", lock_close}, {NULL, NULL}};
     type_new(L, LOCK, methods, lock_close);
     luaL_newlib(L, functions);

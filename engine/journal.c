@@ -74,11 +74,16 @@ static bool write_beside(const char *beside, const void *bytes, size_t length)
     return closed(fd, write_all(fd, bytes, length) && fsync(fd) == 0);
 }
 
+static char *folder_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? lift_strndup(path, (size_t)(slash - path) + 1) : lift_strdup(".");
+}
+
 /* Only then does a rename or an unlink outlive a power cut. */
 static bool sync_folder(const char *path)
 {
-    const char *slash = strrchr(path, '/');
-    char *folder = slash ? lift_strndup(path, (size_t)(slash - path) + 1) : lift_strdup(".");
+    char *folder = folder_of(path);
     int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     lift_free(folder);
     return fd >= 0 && closed(fd, fsync(fd) == 0);
@@ -182,6 +187,39 @@ void lift_journal_make_folder(const char *path)
         *slash = '/';
     }
     lift_free(folder);
+}
+
+/* "/a/b/" becomes "/a/"; false at the top. */
+static bool go_up(char *folder)
+{
+    size_t length = strlen(folder);
+    if (length < 2 || folder[length - 1] != '/')
+        return false;
+    folder[length - 1] = '\0';
+    char *slash = strrchr(folder, '/');
+    if (slash != NULL)
+        slash[1] = '\0';
+    return slash != NULL;
+}
+
+bool lift_journal_writable(const char *path, bool makes_folder, struct lift_error *err)
+{
+    struct stat is;
+    if (stat(path, &is) == 0 && S_ISDIR(is.st_mode))
+        return lift_fail(err, LIFT_CONFIG, "%s is a folder", path);
+    char *folder = folder_of(path);
+    while (makes_folder && access(folder, F_OK) < 0 && errno == ENOENT && go_up(folder))
+        ;
+    bool well = access(folder, W_OK | X_OK) == 0;
+    if (!well) {
+        bool missing = errno == ENOENT || errno == ENOTDIR;
+        lift_fail(err, missing ? LIFT_CONFIG : LIFT_DENIED, "the folder %s: %s", folder,
+                  strerror(errno));
+        lift_hint(err, missing ? "create it, or name another"
+                               : "run as a user who may write there, or name another");
+    }
+    lift_free(folder);
+    return well;
 }
 
 static int held(int fd, const char *path, struct lift_error *err)

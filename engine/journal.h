@@ -20,6 +20,11 @@ LIFT_NODISCARD bool lift_journal_remove(const char *path,
  * chose.  What cannot be made is told by the write or lock that follows. */
 void lift_journal_make_folder(const char *path);
 
+/* Can a file be written there, as things are now?  makes_folder: missing folders will be made.
+ * Changes nothing; the failure names the folder. */
+LIFT_NODISCARD bool lift_journal_writable(const char *path, bool makes_folder,
+                                          struct lift_error *err);
+
 /* Names of the journals in a folder, each with its NUL, unsorted; none when there is no such
  * folder. */
 LIFT_NODISCARD bool lift_journal_list(const char *folder, struct lift_buf *names,

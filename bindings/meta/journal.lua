@@ -18,6 +18,12 @@ function journal.read(path) end
 function journal.remove(path) end
 --- Make the folders that the file lies in, for this user alone, where they are missing.
 function journal.make_folder(path) end
+--- Can a file be written there, as things are now? The failure names the folder.
+---@param path string
+---@param makes_folder? boolean missing folders will be made
+---@return boolean? writable
+---@return Fail? why
+function journal.writable(path, makes_folder) end
 --- Names of the journals in a folder: files that end with .json and are no receipts. Unsorted; empty when there is no such folder.
 ---@return string[]? names
 ---@return Fail? why

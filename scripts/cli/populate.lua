@@ -488,6 +488,7 @@ function M.run(args)
   local request <const> = M.request_of(values)
   request.method = M.check_method(values)
   arrays.check_name(values["storage-vendor-product"])
+  receipts.check(request.receipt)
 
   local job <const> = jobs.new {
     name = "populate",

@@ -98,6 +98,10 @@ function Journal:keep_receipt(text)
   end)
 end
 
+--- Is there one already, as last seen?
+---@return boolean
+function Journal:has_receipt() return (self.lease.seen.metadata.annotations or {})[M.RECEIPT] ~= nil end
+
 function Journal:fence()
   local lease <const> = self.lease
   if lease.lost then error(lost(self)) end

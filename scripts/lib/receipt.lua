@@ -133,6 +133,14 @@ function M.text(receipt)
   return json.encode(receipt) .. "\n"
 end
 
+--- Raises config or denied where the file that was asked for cannot be: before a copy, not after it.
+---@param path string "" or nil: none was asked for
+function M.check(path)
+  if (path or "") == "" then return end
+  local writable <const>, why <const> = files.writable(path)
+  if not writable then error(fail.wrap(why, "no receipt can be kept in %s (--receipt)", path)) end
+end
+
 -- The file that was asked for, else one beside a journal that is a file.
 local function path_of(job)
   local asked <const> = job.request.receipt or ""
@@ -140,6 +148,9 @@ local function path_of(job)
   local beside <const> = job.ledger.journal and job.ledger.journal.path
   return beside and beside:gsub("%.json$", "") .. ".receipt.json"
 end
+
+-- A run that came to nothing has nothing to tell that is worth an earlier copy's receipt.
+local function is_worth(job, why, is_there) return why == nil or job.effects > 0 or not is_there end
 
 --- Write the receipt where it is kept: --receipt, beside a journal's file, or with a journal that keeps receipts itself. Never raises:
 --- a copy that is done stays done.
@@ -154,11 +165,13 @@ function M.keep(job, why, left)
   local where
   local kept <const>, trouble <const> = pcall(function()
     local text <const> = M.text(M.build(job, why, left))
-    if path then
+    if path and is_worth(job, why, files.read(path) ~= nil) then
       assert(files.write(path, text))
       where = path
     end
-    if keeper and keeper(job.ledger.journal, text) then where = where or job.ledger.journal.where end
+    if keeper and is_worth(job, why, job.ledger.journal:has_receipt()) and keeper(job.ledger.journal, text) then
+      where = where or job.ledger.journal.where
+    end
   end)
   if not kept then log.warn("receipt not written", { why = fail.text(trouble) }) end
   return where

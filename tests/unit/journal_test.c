@@ -238,6 +238,24 @@ static void a_missing_folder_is_the_users_to_make(void **state)
     assert_int_equal(err.code, LIFT_CONFIG);
 }
 
+static void what_can_be_written_is_known_before(void **state)
+{
+    (void)state;
+    char deep[128];
+    snprintf(deep, sizeof deep, "%s/a/b/run.json", folder);
+    assert_true(lift_journal_writable(path, false, &err));
+    assert_true(lift_journal_writable("run.json", false, &err));
+    assert_true(lift_journal_writable(deep, true, &err));
+    assert_false(lift_journal_writable(deep, false, &err));
+    assert_int_equal(err.code, LIFT_CONFIG);
+    assert_non_null(strstr(err.text, "/a/b/: No such file"));
+    assert_false(lift_journal_writable(folder, false, &err));
+    assert_int_equal(err.code, LIFT_CONFIG);
+    assert_false(lift_journal_writable("/dev/null/run.json", true, &err));
+    assert_int_equal(err.code, LIFT_CONFIG);
+    assert_true(err.hint[0] != '\0');
+}
+
 static void a_bare_name_is_in_this_folder(void **state)
 {
     (void)state;
@@ -309,6 +327,7 @@ int main(void)
         TEST(none_is_not_found_and_may_be_removed),
         TEST(has_a_ceiling_both_ways),
         TEST(a_missing_folder_is_the_users_to_make),
+        TEST(what_can_be_written_is_known_before),
         TEST(a_bare_name_is_in_this_folder),
         TEST(only_one_has_the_lock_and_the_other_learns_who),
     };

@@ -178,10 +178,15 @@ describe("lunalift populate", function()
   end)
 
   it("knows how far a copy is to be verified", function()
-    run { verify = "full", receipt = "/r.json" }
-    assert.same({ "full", "/r.json" }, { request.verify, request.receipt })
+    run { verify = "full", receipt = "/tmp/r.json" }
+    assert.same({ "full", "/tmp/r.json" }, { request.verify, request.receipt })
     request = nil
     assert.equal("--verify: 'all' is not one of none, sampled, full", refused { verify = "all" })
+  end)
+
+  it("knows before anything is done that there is no folder for the receipt", function()
+    flow = function() error "too late" end
+    assert.matches("no receipt can be kept in /no/folder/r.json", refused { receipt = "/no/folder/r.json" })
   end)
 
   it("names everything that is missing at once", function()
@@ -361,7 +366,7 @@ describe("lunalift populate", function()
     end)
 
     it("with the proof's time no overhead, and where the receipt is", function()
-      package.loaded["lib.receipt"] = { keep = function() return "/state/r.json" end }
+      package.loaded["lib.receipt"] = { check = function() end, keep = function() return "/state/r.json" end }
       flow = function(job) job:note { copy_seconds = -20, proof_seconds = -10 } end
       assert.equal(0, run())
       assert.matches("done in 0.0 s, 30.0 s of it overhead, receipt: /state/r.json", console.said, 1, true)

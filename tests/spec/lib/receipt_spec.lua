@@ -1,3 +1,4 @@
+local fail <const> = require "lib.fail"
 local fake_job <const> = require "spec.support.fake_job"
 local json <const> = require "lunalift.json"
 local stand_in <const> = require "spec.support.stand_in"
@@ -8,6 +9,7 @@ describe("a receipt", function()
   before_each(function()
     files, log = { written = {} }, stand_in.log()
     log.redact = function(text) return (text:gsub("hunter2", "***")) end
+    function files.read(path) return files.written[path] end
     function files.write(path, text)
       if files.broken then return nil, { kind = "no_space", message = "the disk is full" } end
       files.written[path] = text
@@ -121,6 +123,7 @@ describe("a receipt", function()
       local job <const> = job_at_end()
       job.ledger.journal = {
         where = "lease x",
+        has_receipt = function() return kept ~= nil end,
         keep_receipt = function(_, text)
           kept = text
           return true
@@ -128,6 +131,19 @@ describe("a receipt", function()
       }
       assert.equal("lease x", receipts.keep(job))
       assert.equal(1, json.decode(kept).v)
+      assert.is_nil(receipts.keep(job, fail.new("denied", "no")))
+      assert.equal("done", json.decode(kept).result.status)
+    end)
+
+    it("over that of an earlier copy only when something was changed", function()
+      local job <const>, why <const> = job_at_end { receipt = "/r.json" }, fail.new("denied", "wrong password")
+      assert.equal("/r.json", receipts.keep(job, why))
+      files.written["/r.json"] = "earlier"
+      assert.is_nil(receipts.keep(job, why))
+      assert.equal("earlier", files.written["/r.json"])
+      job.effects = 1
+      assert.equal("/r.json", receipts.keep(job, why))
+      assert.equal("denied", json.decode(files.written["/r.json"]).result.failure.kind)
     end)
 
     it("nowhere when there is no home for it, or nothing was changed", function()
