@@ -124,7 +124,11 @@ end
 
 -- ---- slots for clones ----
 
-local function slot_names(host, count)
+--- Names of the Leases that stand for them.
+---@param host lib.Host
+---@param count integer
+---@return string[]
+function M.slot_names(host, count)
   local about <const> = host.vcenter.about or {}
   local vcenter <const> = codec.sha256(about.instanceUuid or host.vcenter.where):sub(1, 8)
   local names <const> = {}
@@ -159,7 +163,7 @@ local function promised(job, args, host)
 end
 
 local function leased_slots(job, host)
-  local slots <const>, names <const> = {}, slot_names(host, job.request.clone_slots)
+  local slots <const>, names <const> = {}, M.slot_names(host, job.request.clone_slots)
   for i, name in ipairs(names) do
     slots[i] = { watched = {}, lease = has_leases(job) and lease_of(job, name, SLOT_HELD_S) or nil }
   end

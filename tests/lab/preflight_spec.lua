@@ -1,4 +1,5 @@
 --- Whole runs of `lunalift preflight` on sites with something wrong: it is found, the fix is said, and nothing is changed.
+local codec <const> = require "lunalift.codec"
 local fs <const> = require "lunalift.fs"
 local json <const> = require "lunalift.json"
 local labs <const> = require "support.lab"
@@ -303,7 +304,7 @@ describe("preflight", function()
     assert.equal(0, done.code)
     assert.same({ "pass", "pass" }, { own["permission: claims"].status, own["permission: journal"].status })
     assert.equal("warn", own["permission: host Leases"].status) -- a copy goes on without them
-    assert.matches("may not list", own["slots for clones"].text)
+    assert.matches("may not read", own["slots for clones"].text)
   end)
 
   it("tells of a cluster that it cannot trust, or that does not know it", function()
@@ -315,6 +316,13 @@ describe("preflight", function()
     assert.same({ "skipped", "pass" }, { results.claim.status, results.disk.status })
     assert(fs.write(path, (text:gsub("token: %S+", "token: of-nobody"))))
     expect("Kubernetes API", "fail", "401", "does not know these credentials", { env = { KUBECONFIG = path } })
+  end)
+
+  it("tells of a folder in which no journal, or no receipt, can be kept", function()
+    local flags <const> = { journal = "file:/no/such/folder/j.json", receipt = "/no/folder/r.json" }
+    local results <const> = expect("journal", "fail", "/no/such/folder", "create it", { flags = flags })
+    assert.equal("fail", results.receipt.status)
+    assert.matches("the folder /no/folder/", results.receipt.text)
   end)
 
   it("tells of another run, of what a dead one left, and of slots that are taken", function()
@@ -332,8 +340,10 @@ describe("preflight", function()
     local first <const>, second <const> = lab:claim "vm-57-disk-1", lab:claim "vm-58-disk-1"
     lease("lunalift-" .. first.uid, "shop/db-0", now)
     lease("lunalift-" .. second.uid, nil, now)
-    lease("lunalift-clone-0badcafe-host-21-0", "shop/db-0", now)
-    lease("lunalift-clone-0badcafe-host-21-1", "shop/db-1", now)
+    local slot <const> = ("lunalift-clone-%s-host-21-"):format(codec.sha256(lab.site.vcenter.uuid):sub(1, 8))
+    lease("lunalift-clone-0badcafe-host-21-0", "another vCenter's", now)
+    lease(slot .. "0", "shop/db-0", now)
+    lease(slot .. "1", "shop/db-1", now)
     local results <const> =
       expect("other runs", "fail", "another run, shop/db-0, works", "wait for it to end", { flags = flags })
     assert.equal("warn", results["slots for clones"].status)

@@ -1,12 +1,16 @@
 --- Checks of what is filled: the claim, its volume, what the account may do with both, and other runs.
-local codec <const> = require "lunalift.codec"
 local evidence <const> = require "lib.evidence"
+local fail <const> = require "lib.fail"
+local files <const> = require "lunalift.journal"
 local form <const> = require "lib.journal_form"
 local hints <const> = require "lib.hints"
 local journal_file <const> = require "lib.journal_file"
 local journal_lease <const> = require "lib.journal_lease"
 local journals <const> = require "lib.journals"
+local leases <const> = require "lib.lease"
+local receipts <const> = require "lib.receipt"
 local timer <const> = require "lunalift.timer"
+local turns <const> = require "lib.turns"
 local volumes <const> = require "lib.volume"
 local words <const> = require "lib.words"
 
@@ -83,9 +87,15 @@ local function check_journal_file(found)
   return hints.say("journal left", { journal = path })
 end
 
--- ---- turns on the host ----
+local function check_journal_home(found)
+  if journals.home(found.job) == "lease" then return "a Lease beside the claim" end
+  local path <const>, is_own <const> = journals.path(found.job, found.volume)
+  local writable <const>, why <const> = files.writable(path, is_own)
+  if not writable then error(fail.wrap(why, "no journal can be kept in %s", path)) end
+  return path
+end
 
-local SLOTS <const> = 2
+-- ---- turns on the host ----
 
 -- Who renews it; nil: nobody, or no more.
 local function holder_of(lease)
@@ -97,18 +107,17 @@ end
 
 local function check_slots(found)
   local request <const>, holders <const> = found.job.request, {}
-  local path <const> = ("/apis/%s/v1/namespaces/%s/leases"):format(LEASES, codec.percent(request.lease_namespace))
-  local ending <const> = "%-" .. found.host.ref.id:gsub("%p", "%%%0") .. "%-%d+$"
-  local leases <const> = found.job:read("Leases of hosts", function()
-    local list <const>, why <const> = found.kube:get(path)
-    return list or why.kind == "denied" and {} or nil, why
-  end)
-  if not leases.items then return nil, "this account may not list the Leases of hosts" end
-  for _, lease in ipairs(leases.items or {}) do
-    local name <const> = lease.metadata.name
-    if name:find "^lunalift%-clone%-" and name:find(ending) then holders[#holders + 1] = holder_of(lease) end
+  local count <const> = request.clone_slots
+  if count <= 0 then return "any number of clones may run" end
+  for _, name in ipairs(turns.slot_names(found.host, count)) do
+    local read <const>, lease <const> = pcall(found.job.read, found.job, "Lease " .. name, function()
+      local object <const>, why <const> = found.kube:get(leases.path(request.lease_namespace, name))
+      return object or why.kind == "not_found" and {} or nil, why
+    end)
+    if not read and fail.is(lease, "denied") then return nil, "this account may not read the Leases of hosts" end
+    if not read then error(lease) end
+    holders[#holders + 1] = holder_of(lease)
   end
-  local count <const> = request.clone_slots or SLOTS
   if #holders < count then return ("%d of %d taken"):format(#holders, count) end
   return hints.say("slots taken", { count = count, host = found.host.name, holders = words.list(holders) })
 end
@@ -123,6 +132,15 @@ return {
       local request <const> = found.job.request
       found.volume = volumes.of_claim(found.job, found.kube, request.namespace, request.claim)
       return ("%s is bound to %s"):format(request.claim, found.volume.name)
+    end,
+  },
+  { name = "journal", of = "claim", needs = { "claim" }, run = check_journal_home },
+  {
+    name = "receipt",
+    of = "claim",
+    run = function(found)
+      receipts.check(found.job.request.receipt)
+      return (found.job.request.receipt or "") ~= "" and found.job.request.receipt or "beside the journal, or with it"
     end,
   },
   { name = "volume mode", of = "claim", needs = { "claim" }, fatal = true, run = check_mode },
