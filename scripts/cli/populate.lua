@@ -289,12 +289,18 @@ local function trust(values, thumbprint, is_insecure)
   return tls
 end
 
+local function option_value(option, text)
+  local is_fit <const>, value <const> = pcall(flags.convert, option, option.env, text)
+  if is_fit then return value end
+  error(fail.hint(value, "%s: %s", option.env, option.help or "see its script"))
+end
+
 local function vendor_options(vendor)
   local values <const>, missing <const>, about <const> = {}, {}, {}
   for name, option in pairs(arrays.describe(vendor).options) do
     local text <const> = option.env and (option.type == "secret" and env.secret or env.get)(option.env)
     if is_given(text) then
-      values[name] = flags.convert(option, option.env, text)
+      values[name] = option_value(option, text)
     else
       values[name] = option.default
       if option.required and option.default == nil then

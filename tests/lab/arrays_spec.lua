@@ -147,6 +147,8 @@ for _, array in ipairs(ARRAYS) do
         local path <const> = ("%s/vendors/%s.lua"):format(scripts, array.product)
         local said <const> = ("vendor %s (%s, sha256 %s)"):format(array.product, path, labs.sha256(path):sub(1, 12))
         assert.is_truthy(ended.out:find(said, 1, true), ended.out)
+        local listed <const> = lab:populate({ argv = { "vendor", "list" } }).out:match "acme [^\n]*"
+        assert.is_truthy(listed:find(path, 1, true) and listed:find(labs.sha256(path):sub(1, 12), 1, true), listed)
       end
     end)
 
@@ -168,6 +170,27 @@ for _, array in ipairs(ARRAYS) do
       lab:host("vmkfstools", {})
       assert_copied(run:wait())
       assert.equal(2, count(mark, is_login))
+    end)
+
+    local function refused(env, texts)
+      local ended <const> = lab:populate { env = env }
+      assert.equal(2, ended.code, ended.err .. ended.out)
+      for _, text in ipairs(texts) do
+        assert.is_truthy(ended.err:find(text, 1, true), ("%q is not in: %s"):format(text, ended.err))
+      end
+      assert.same(before, lab:snapshot())
+      lab:assert_no_secret(ended.out .. ended.err)
+    end
+
+    it("is refused with a wrong password, which is tried once", function()
+      local mark <const> = lab:mark()
+      refused({ STORAGE_PASSWORD = "Wr0ng!" }, { "refused", "STORAGE_PASSWORD" })
+      assert.equal(1, count(mark, is_login))
+    end)
+
+    it("is refused where nobody vouches for the array's certificate, and shows it", function()
+      local env <const> = { LUNALIFT_CA_FILE = false, LUNALIFT_VSPHERE_THUMBPRINT = lab.site.vcenter.thumbprint }
+      refused(env, { "certificate not trusted: unknown issuer", lab.site.arrays[1].thumbprint, "--storage-thumbprint" })
     end)
 
     if not array.copies then return end
