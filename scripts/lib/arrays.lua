@@ -5,6 +5,7 @@ local fail <const> = require "lib.fail"
 local hints <const> = require "lib.hints"
 local isolate <const> = require "lunalift.isolate"
 local json <const> = require "lunalift.json"
+local masks <const> = require "lib.masks"
 local script <const> = require "lunalift.script"
 local secret <const> = require "lunalift.secret"
 local words <const> = require "lib.words"
@@ -12,7 +13,6 @@ local words <const> = require "lib.words"
 local M <const> = {}
 
 local MEMORY_BYTES <const> = 64 << 20
-local MASK <const> = "***" -- where lib.tape found a secret
 
 ---@class lib.Lun
 ---@field id string
@@ -149,7 +149,7 @@ end
 -- As it was given; secrets are not known any more, and need not be.
 local function given_again(value)
   if value == json.null then return nil end
-  if value == MASK then return secret.new(MASK) end
+  if value == masks.MASK then return secret.new(value) end
   if type(value) ~= "table" then return value end
   local copy <const> = {}
   for key, inner in pairs(value) do

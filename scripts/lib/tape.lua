@@ -1,20 +1,18 @@
 --- All that passes between a vendor script and its array, call by call, written down; or, with no array at all, answered from what was
 --- written down before, until something differs. Lives in an array's own state, where it puts itself before the HTTP client.
-local codec <const> = require "lunalift.codec"
 local fail <const> = require "lib.fail"
 local http <const> = require "lunalift.http"
 local json <const> = require "lunalift.json"
-local redact <const> = require "lib.redact"
+local masks <const> = require "lib.masks"
 local rest <const> = require "lib.rest"
 local secret <const> = require "lunalift.secret"
 local task <const> = require "lunalift.task"
 local timer <const> = require "lunalift.timer"
 local unlike <const> = require "lib.unlike"
 
-local M <const> = {}
+local plain <const> = masks.plain
 
---- A secret, wherever one was.
-M.MASK = "***"
+local M <const> = {}
 
 ---@class lib.TapeRequest
 ---@field ask string "GET /api/x?a=1"
@@ -33,88 +31,10 @@ M.MASK = "***"
 local calls, now -- recorded; and the one under way
 local plays -- in a replay: the calls to come
 local difference
-local masks <const>, mask_count, logins = {}, 0, 0 -- texts that are secrets, each with what stands for it
+local known <const> = masks.new()
 local mutex <const> = task.mutex()
 
--- ---- secrets ----
-
-local SHORTEST <const> = 8 -- what is shorter may be part of any word
-local SECRET_NAMES <const> =
-  { "passw", "secret", "token", "api.?key", "session.?key", "cookie", "authorization", "credential", "private.?key" }
-
-local function is_secret_name(name)
-  if type(name) ~= "string" then return false end
-  for _, pattern in ipairs(SECRET_NAMES) do
-    if name:lower():find(pattern) then return true end
-  end
-  return false
-end
-
--- The same text is always masked alike, so that a script that hands a token on hands on its mask in a replay.
-local function hide(text)
-  if #text < SHORTEST or masks[text] then return end
-  mask_count = mask_count + 1
-  masks[text] = ("masked-%d"):format(mask_count)
-  masks[codec.percent(text)] = masks[text]
-end
-
--- An answer to a login may call its token anything, or have it at the end of an address.
-local function hide_token(text)
-  local is_address <const> = text:find "^/" or text:find "^%a+://"
-  local token <const> = is_address and text:match "[^/]*$" or text
-  if #token >= 12 and not token:find "%s" then hide(token) end
-end
-
-local function hide_in(value, name)
-  if type(value) == "table" then
-    for key, inner in pairs(value) do
-      hide_in(inner, type(key) == "string" and key or name)
-    end
-  elseif type(value) == "string" and is_secret_name(name) then
-    hide(value)
-  elseif type(value) == "string" and logins > 0 then
-    hide_token(value)
-  end
-end
-
-local function hide_in_headers(headers)
-  for name, value in pairs(headers) do
-    for cookie in (name == "set-cookie" and value or ""):gmatch "[^=\n]+=([^;\n]*)[^\n]*" do
-      hide(cookie)
-    end
-    if name ~= "set-cookie" and is_secret_name(name) then hide(value) end
-    if logins > 0 and name == "location" then hide_token(value) end
-  end
-end
-
-local function hide_in_answer(answer)
-  hide_in_headers(answer.headers or {})
-  if answer.json ~= nil then
-    hide_in(answer.json)
-  else
-    hide_in(answer.body)
-  end
-end
-
-local function by_length(a, b) return #a > #b end
-
--- ---- plain copies ----
-
--- As JSON can say it, without secrets.
-local function plain(value, name)
-  if secret.is(value) then return M.MASK end
-  if type(value) == "function" then return nil end
-  if type(value) == "string" then
-    return #value < SHORTEST and is_secret_name(name) and M.MASK or redact.value(value)
-  end
-  if type(value) ~= "table" then return value end
-  local copy <const> = {}
-  for key, inner in pairs(value) do
-    copy[key] = plain(inner, type(key) == "string" and key or name)
-  end
-  local is_empty_array <const> = getmetatable(value) == false and next(value) == nil
-  return is_empty_array and json.array(copy) or copy
-end
+-- ---- requests ----
 
 local function listed(values)
   local list <const> = {}
@@ -123,8 +43,6 @@ local function listed(values)
   end
   return json.array(list)
 end
-
--- ---- requests ----
 
 local function query_of(query)
   local words <const> = {}
@@ -148,39 +66,23 @@ end
 local function asked(client, method, path, options)
   local query <const> = query_of(options.query)
   local headers <const> = lower(options.headers, lower(client.headers, {}))
-  if client.is_basic then headers.authorization = headers.authorization or M.MASK end
+  if client.is_basic then headers.authorization = headers.authorization or masks.MASK end
   local target <const> = client.path
     .. path
     .. (query ~= "" and (path:find("?", 1, true) and "&" or "?") .. query or "")
   local body <const> = options.json == nil and (options.form or options.body) or options.json
-  return { ask = method .. " " .. redact.value(target), headers = headers, body = plain(body) }
+  return { ask = method .. " " .. plain(target), headers = headers, body = plain(body) }
 end
 
-local PASSING <const> = -- of the connection, and of the hour
-  {
-    "date",
-    "server",
-    "connection",
-    "keep%-alive",
-    "content%-length",
-    "transfer%-encoding",
-    "cache%-control",
-    "expires",
-    "vary",
-  }
-
-local function is_passing(name)
-  for _, pattern in ipairs(PASSING) do
-    if name:find("^" .. pattern .. "$") then return true end
-  end
-  return false
-end
+-- Of the connection, and of the hour.
+local PASSING <const> =
+  { "date", "server", "connection", "keep-alive", "content-length", "transfer-encoding", "cache-control", "expires" }
 
 -- What came back, without what differs each time, and without its text where that is JSON.
 local function kept(answer)
   local copy <const> = plain(answer)
-  for name in pairs(answer.headers or {}) do
-    if is_passing(name) then copy.headers[name] = nil end
+  for _, name in ipairs(copy.headers and PASSING or {}) do
+    copy.headers[name] = nil
   end
   if copy.json ~= nil then copy.body = nil end
   copy.duration_s = nil
@@ -191,7 +93,7 @@ local function record(client, method, path, options)
   local entry <const> = asked(client, method, path, options)
   table.insert(now.requests, entry)
   local reply <const>, why <const> = client.inner:request(method, path, options)
-  hide_in_answer(reply or why)
+  known:learn(reply or why)
   entry.reply, entry.refusal = reply and kept(reply), why and kept(why)
   return reply, why
 end
@@ -272,23 +174,14 @@ end
 -- What the array says while somebody logs in is likely to be secret.
 local function watch_logins(open)
   return function(conf, spec)
-    if not spec.session then return open(conf, spec) end
-    local session <const>, watched <const> = {}, {}
-    for name, value in pairs(spec) do
-      watched[name] = value
+    local opened <const>, session <const> = open(conf, spec), spec.session
+    local function login(...)
+      local _over <close> = setmetatable({}, { __close = function() known.is_login = false end })
+      known.is_login = true
+      return session.login(...)
     end
-    for name, value in pairs(spec.session) do
-      session[name] = value
-    end
-    function session.login(...)
-      logins = logins + 1
-      local results <const> = table.pack(pcall(spec.session.login, ...))
-      logins = logins - 1
-      if not results[1] then error(results[2]) end
-      return table.unpack(results, 2, results.n)
-    end
-    watched.session = session
-    return open(conf, watched)
+    opened.session = session and setmetatable({ login = login }, { __index = session })
+    return opened
   end
 end
 
@@ -345,7 +238,6 @@ end
 ---@param given any[] with n
 ---@param run fun(): any ...
 function M.call(name, given, run)
-  if not calls then return run() end
   local _lock <close> = mutex:lock()
   start(name, given)
   local results <const> = table.pack(pcall(run))
@@ -354,35 +246,13 @@ function M.call(name, given, run)
   return table.unpack(results, 2, results.n)
 end
 
--- Longest first: one secret may lie in another.
-local function masked(text)
-  local known <const> = {}
-  for secret_text in pairs(masks) do
-    known[#known + 1] = secret_text
-  end
-  table.sort(known, by_length)
-  for _, each in ipairs(known) do
-    text = text:gsub(each:gsub("%p", "%%%0"), masks[each])
-  end
-  return text
-end
-
-local function masked_all(value)
-  if type(value) == "string" then return masked(value) end
-  if type(value) ~= "table" then return value end
-  for key, inner in pairs(value) do
-    value[key] = masked_all(inner)
-  end
-  return value
-end
-
 --- The calls so far, as JSON.
 ---@return string
 function M.text()
   for i, call in ipairs(calls) do
     local entry <const> = ended(call)
     entry.requests = json.array(call.requests)
-    calls[i] = masked_all(entry)
+    calls[i] = known:cover(entry)
   end
   return json.encode(json.array(calls))
 end

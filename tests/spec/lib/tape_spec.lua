@@ -91,14 +91,6 @@ describe("the tape of an array's session", function()
     return tape.difference()
   end
 
-  it("is not there unless it is asked for", function()
-    assert.equal(3, tape.call("info", {}, function() return 3 end))
-    local client <const> = require("lunalift.http").client { base = "https://box" }
-    wire:expect("GET", "/x")
-    client:get "/x"
-    assert.equal(1, #wire.calls)
-  end)
-
   it("has each call with its values, its requests, their answers, and what it returned or raised", function()
     local calls <const> = json.decode(recorded())
     local names <const> = {}
