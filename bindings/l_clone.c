@@ -251,7 +251,7 @@ static int clone_preflight(lua_State *L)
     lua_settop(L, 2);
     luaL_checktype(L, 2, LUA_TTABLE);
     opt_known(L, 2, names);
-    struct lift_clone_args args = {.source = needed(L, "source"),
+    struct lift_clone_args args = {.source = opt_string(L, 2, "source", NULL),
                                    .target = opt_string(L, 2, "target", NULL)};
     return start(L, LIFT_CLONE_PREFLIGHT, &args, call_done);
 }

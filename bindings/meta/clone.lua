@@ -47,7 +47,8 @@ function Clone:clean(task_id) end
 ---@return table?
 ---@return Fail? why
 function Clone:digest(args) end
----@param args { source: string, target: string? }
+--- Facts about what is named; with no source, about the host too.
+---@param args { source: string?, target: string? }
 ---@return table?
 ---@return Fail? why
 function Clone:preflight(args) end

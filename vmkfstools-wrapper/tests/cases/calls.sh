@@ -17,7 +17,7 @@ test_version() {
 
 test_usage() {
     for args in '' --bogus --clone '--clone -s' '--clone -s /vmfs/volumes/ds1/vm/disk.vmdk' --task-get --task-kill --task-clean --digest \
-        --preflight '--clone --version' '--task-get -i' '--version --output yaml'; do
+        '--preflight -s' '--clone --version' '--task-get -i' '--version --output yaml'; do
         # shellcheck disable=SC2086 # several arguments
         ask $args
         answers "a wrong call is told so: '$args'" 'status == "1" and code == 1 and #m.stdErr > 0'

@@ -53,8 +53,13 @@ test_preflight() {
     answers 'preflight tells both ends' 'status == "0" and m.sourceExists == true and m.sourceBytes == 1048576 and m.deviceExists == true and
         m.deviceBytes == 1048576 and m.deviceStatus == "on" and m.vaaiClone == true and m.vmkfstools == true'
     answers 'and the space' 'm.freeTmpBytes == 200000 * 1024 and m.freeDatastoreBytes > 0'
+    answers 'and what the device has counted since it is there' 'm.cloneWriteOps == 42336 and m.failedCloneOps == 3'
     ask --preflight -s "$SRC"
-    answers 'what was not asked for is null' 'm.sourceExists and m.deviceExists == null and m.deviceBytes == null and m.deviceStatus == null'
+    answers 'what was not asked for is null' 'm.sourceExists and m.deviceExists == null and m.deviceBytes == null and m.deviceStatus == null and
+        m.failedCloneOps == null and m.memoryLimitMib == null'
+    ask --preflight
+    answers 'without a source it tells of the host' 'm.sourceExists == null and m.sourceBytes == null and m.descriptorFolder == null and
+        m.vmkfstools and m.freeTmpBytes == 200000 * 1024 and m.memoryLimitMib == 500'
     # shellcheck disable=SC2016 # what esxcli may leave there
     ask --preflight -s "$SRC" -t '$val{target-lun}'
     answers 'as with the placeholder of esxcli' 'm.sourceExists and m.deviceExists == null'
