@@ -235,15 +235,16 @@ end
 ---@param values table
 ---@param mandatory string[]
 function M.check_mandatory(values, mandatory)
-  local missing <const> = {}
+  local missing <const>, needs_array = {}, false
   for _, name in ipairs(mandatory) do
     if not is_given(values[name]) then missing[#missing + 1] = "--" .. name end
+    needs_array = needs_array or name == "storage-hostname"
   end
   if #missing > 0 then
     local why <const> = fail.new("config", "missing value for %s", words.list(missing))
     error(fail.hint(why, "give each as a flag or in the environment; see lunalift help populate"))
   end
-  if is_given(values["storage-token"]) then return end
+  if not needs_array or is_given(values["storage-token"]) then return end
   if not is_given(values["storage-username"]) or not is_given(values["storage-password"]) then
     local why <const> =
       fail.new("config", "either STORAGE_TOKEN or both STORAGE_USERNAME and STORAGE_PASSWORD must be provided")
@@ -330,16 +331,22 @@ function M.array_conf(values)
   return array
 end
 
+--- What `lib.vcenter` logs in with.
+---@return table
+function M.vcenter_conf(values)
+  return {
+    host = values["vsphere-hostname"],
+    username = values["vsphere-username"],
+    password = values["vsphere-password"],
+    tls = trust(values, values["vsphere-thumbprint"], values["vsphere-insecure"]),
+  }
+end
+
 ---@return lib.SiteConf
 function M.site_conf(values)
   return {
     array = M.array_conf(values),
-    vcenter = {
-      host = values["vsphere-hostname"],
-      username = values["vsphere-username"],
-      password = values["vsphere-password"],
-      tls = trust(values, values["vsphere-thumbprint"], values["vsphere-insecure"]),
-    },
+    vcenter = M.vcenter_conf(values),
     kube = { kubeconfig = values.kubeconfig, master = values.master },
   }
 end

@@ -16,9 +16,11 @@ local M <const> = {}
 
 local USAGE <const> = [[
 usage: lunalift preflight [flags]
+       lunalift preflight --host HOST [--datastore NAME] [flags of vCenter]
 
 Looks at everything that a copy with the same flags would need, and changes nothing. Each line is a check: pass, warn or fail with the fix,
 or skipped: one that it builds on failed, or nobody tells. populate makes those checks itself that are fatal, before it changes anything.
+With --host it looks at what makes that host ready for copies: settings, wrapper, and the devices below its VMFS datastores.
 
 ]]
 
@@ -34,9 +36,12 @@ local OWN <const> = {
 }
 
 local function all_flags()
-  local list <const> = {}
-  for i, flag in ipairs(populate.FLAGS) do
-    list[i] = OWN[flag.name] and setmetatable(OWN[flag.name], { __index = flag }) or flag
+  local list <const> = {
+    { name = "host", help = "look at this host alone: its id (host-123) or name" },
+    { name = "datastore", help = "with --host: look at the devices below this one; default: all of type VMFS" },
+  }
+  for _, flag in ipairs(populate.FLAGS) do
+    list[#list + 1] = OWN[flag.name] and setmetatable(OWN[flag.name], { __index = flag }) or flag
   end
   return list
 end
@@ -89,7 +94,7 @@ local function summary(counts)
   return table.concat(parts, ", ")
 end
 
-local function print_table(results)
+local function print_table(results, verdict)
   local counts <const> = count(results)
   local width <const> = widest(results)
   local margin <const> = (" "):rep(width + WIDEST_STATUS + 4)
@@ -98,7 +103,7 @@ local function print_table(results)
     lines[#lines + 1] = ("%s  %s  %s"):format(padded(result.name, width), coloured(result.status), result.text)
     if result.fix then lines[#lines + 1] = margin .. "fix: " .. result.fix end
   end
-  lines[#lines + 1] = summary(counts) .. (counts.fail > 0 and ": this copy would fail" or "")
+  lines[#lines + 1] = summary(counts) .. (counts.fail > 0 and verdict or "")
   console.out(log.redact(table.concat(lines, "\n")) .. "\n")
 end
 
@@ -127,19 +132,38 @@ local function exit_code(results)
   return next(seen) and 1 or 0
 end
 
-local function job_of(values)
-  local request <const> = populate.request_of(values)
-  local known <const>, method <const> = pcall(populate.check_method, values)
-  request.method, request.method_why = known and method or nil, not known and fail.of(method) or nil
-  request.bind_within_s = 0 -- nothing binds a claim while we look
+local function job_of(request, conf)
   return jobs.new {
     name = "preflight",
     request = request,
-    site = site.new(populate.site_conf(values)),
+    site = site.new(conf),
     report = report.new "quiet",
     read_only = true,
   }
 end
+
+local function job_of_copy(values)
+  populate.check_mandatory(values, populate.MANDATORY)
+  local request <const> = populate.request_of(values)
+  local known <const>, method <const> = pcall(populate.check_method, values)
+  request.method, request.method_why = known and method or nil, not known and fail.of(method) or nil
+  request.bind_within_s = 0 -- nothing binds a claim while we look
+  return job_of(request, populate.site_conf(values))
+end
+
+local function job_of_host(values)
+  populate.check_mandatory(values, { "vsphere-hostname", "vsphere-username", "vsphere-password" })
+  local request <const> = {
+    host_alone = true,
+    migration_host = values.host,
+    datastore = values.datastore,
+    clone_slots = values["clone-slots"],
+    patience_s = values.patience,
+  }
+  return job_of(request, { vcenter = populate.vcenter_conf(values) })
+end
+
+local function is_given(value) return (value or "") ~= "" end
 
 ---@param args string[]
 ---@return integer exit_code
@@ -151,8 +175,11 @@ function M.run(args)
     return 0
   end
   if #rest > 0 then error(fail.hint(fail.new("config", "'%s' is no flag", rest[1]), "see lunalift help preflight")) end
-  populate.check_mandatory(values, populate.MANDATORY)
-  local job <const> = job_of(values)
+  local is_host <const> = is_given(values.host)
+  if is_given(values.datastore) and not is_host then
+    error(fail.hint(fail.new("config", "--datastore goes with --host"), "name the host that is to be looked at"))
+  end
+  local job <const> = (is_host and job_of_host or job_of_copy)(values)
   task.spawn(populate.cancel_on_signal, job)
   local why <const> = job:run(require "flows.preflight")
   if why then
@@ -160,7 +187,7 @@ function M.run(args)
     return require("cli.main").exit_code(why)
   end
   local print <const> = values.output == "json" and print_json or print_table
-  print(job.facts.checks)
+  print(job.facts.checks, is_host and ": copies by this host would fail" or ": this copy would fail")
   return exit_code(job.facts.checks)
 end
 

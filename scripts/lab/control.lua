@@ -145,15 +145,19 @@ function HOST.connected(_, host, body)
   return { connected = host.connected }
 end
 
---- Maintenance mode, how long discovery takes, VAAI of all devices, advanced settings:
---- { in_maintenance, discovery_lag_s, clone_status = "unsupported", settings = { ["Disk.MaxLUN"] = 2 } }.
+-- What programs on the host itself tell: VAAI of all devices, its counters of failures, the memory limit of hostd-tmp.
+local TOLD <const> = { "clone_status", "failed_clone_ops", "memory_kib" }
+
+--- Maintenance mode, how long discovery takes, dead paths of each device, vendors with claim rules, advanced settings, and TOLD:
+--- { in_maintenance, discovery_lag_s, dead_paths, claim_rules, settings = { ["Disk.MaxLUN"] = 2 }, clone_status = "unsupported" }.
 function HOST.condition(_, host, body)
   if body.in_maintenance ~= nil then host.in_maintenance = body.in_maintenance end
-  if body.clone_status then
-    host.clone_status = body.clone_status
-    files.replace(host.root .. "/var/lab/clone_status", body.clone_status .. "\n") -- for what runs on the host itself
+  for _, name in ipairs(TOLD) do
+    if body[name] then files.replace(host.root .. "/var/lab/" .. name, body[name] .. "\n") end
   end
-  host.discovery_lag_s = body.discovery_lag_s or host.discovery_lag_s
+  for _, name in ipairs { "clone_status", "discovery_lag_s", "dead_paths", "claim_rules" } do
+    host[name] = body[name] or host[name]
+  end
   for name, value in pairs(body.settings or {}) do
     host.options[name] = value
   end

@@ -64,6 +64,35 @@ end
 
 local function device_list(host, args) return each_device(host, args.device, device_row) end
 
+local function plugin_of(host, vendor)
+  for _, name in ipairs(host.claim_rules) do
+    if name == vendor then return "VMW_VAAIP_" .. (vendor == "NETAPP" and "NETAPP" or "T10") end
+  end
+end
+
+local FIRST_RULE <const> = 65430
+
+-- The rules of one class: of VAAI, two for each vendor, in the file and at work.
+local function claimrule_list(host, args)
+  local rows <const> = {}
+  for i, vendor in ipairs(args["claimrule-class"] == "VAAI" and host.claim_rules or {}) do
+    for _, class in ipairs { "runtime", "file" } do
+      rows[#rows + 1] = {
+        { "Class", class },
+        { "Matches", ("vendor=%s model=*"):format(vendor) },
+        { "Plugin", plugin_of(host, vendor) },
+        { "Rule", FIRST_RULE + i },
+        { "RuleClass", "VAAI" },
+        { "Type", "vendor" },
+        { "XCOPYMaxTransferSizeKiB", 0 },
+        { "XCOPYUseArrayReportedValues", false },
+        { "XCOPYUseMultipleSegments", false },
+      }
+    end
+  end
+  return { rows = rows }
+end
+
 local function vaai_status(host, args)
   return each_device(
     host,
@@ -71,7 +100,7 @@ local function vaai_status(host, args)
     function(naa)
       return {
         { "Device", naa },
-        { "VAAIPluginName", "" },
+        { "VAAIPluginName", plugin_of(host, host.devices[naa].lun.vendor) or "" },
         { "ATSStatus", "supported" },
         { "CloneStatus", host.clone_status or "supported" },
         { "ZeroStatus", "supported" },
@@ -274,6 +303,13 @@ return {
     detached_remove
   ),
   command("storage core device vaai status get", "VAAIStatus", "VAAI status of devices", { DEVICE }, vaai_status),
+  command(
+    "storage core claimrule list",
+    "Claimrule",
+    "Rules that choose a plugin for a device",
+    { param("claimrule-class", "c", "MP, Filter or VAAI") },
+    claimrule_list
+  ),
   command("storage core adapter list", "ScsiAdapter", "List the adapters", {}, adapter_list),
   command("storage core adapter rescan", "", "Rescan adapters", {
     param("adapter", "A", "One adapter"),

@@ -42,6 +42,8 @@ local M <const> = {}
 ---@field busybox string
 ---@field esxcli_s number what each esxcli command costs
 ---@field clone_status? string of all devices; nil: supported
+---@field dead_paths integer of each device
+---@field claim_rules string[] vendors whose devices get a plugin
 ---@field outside? lab.Outside the machine that has its devices and runs its scripts; nil: its root folder
 local Host <const> = {}
 Host.__index = Host
@@ -52,6 +54,7 @@ local SETTINGS <const> = {
   ["Disk.EnableNaviReg"] = 1,
   ["DataMover.HardwareAcceleratedMove"] = 1,
   ["DataMover.HardwareAcceleratedInit"] = 1,
+  ["DataMover.MaxHWTransferSize"] = 16384,
   ["DataMover.MaxHeapSize"] = 64,
   ["VMFS3.HardwareAcceleratedLocking"] = 1,
 }
@@ -87,6 +90,8 @@ function M.new(options)
     datastores = {},
     connected = true,
     vibs = {},
+    dead_paths = 0,
+    claim_rules = { "3PARdata", "EMC", "HITACHI", "NETAPP" },
     discovery_lag_s = options.discovery_lag_s or 0,
     esxcli_s = options.esxcli_s or 0,
     rescan_s = options.rescan_s or 0,

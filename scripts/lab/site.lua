@@ -144,11 +144,9 @@ function Site:install_wrapper(host, variant)
     return
   end
   local target <const> = host.root .. "/opt/lunalift/"
-  files.install_script(
-    self.scripts .. "/../vmkfstools-wrapper/vmkfstools-wrapper",
-    target .. "vmkfstools-wrapper",
-    host.busybox
-  )
+  for _, name in ipairs { "vmkfstools-wrapper", "hostd-memory" } do
+    files.install_script(self.scripts .. "/../vmkfstools-wrapper/" .. name, target .. name, host.busybox)
+  end
   if variant == "upstream" then
     files.install_script(self.scripts .. "/lab/esxi/upstream-wrapper", target .. "upstream-wrapper", host.busybox)
   end

@@ -216,7 +216,7 @@ local function paths_of(host, naa, device)
   end
   for _, hba in ipairs(host.hbas) do
     for i, port in ipairs(device.adapters[hba.device] and esxi.ports(hba, device.lun) or {}) do
-      local state <const> = path_state(device, live[hba.device])
+      local state <const> = path_state(device, live[hba.device] and #paths >= host.dead_paths)
       local name <const> = ("%s:C0:T%d:L%d"):format(hba.device, i - 1, device.number)
       paths[#paths + 1] = vim.object("HostMultipathInfoPath", {
         { "key", "key-vim.host.MultipathInfo.Path-" .. name },

@@ -9,9 +9,10 @@ local M <const> = {}
 ---@class lib.Check
 ---@field name string
 ---@field of string what it is about: a key of SUBJECTS
----@field needs? string[] names of checks whose finds it builds on
+---@field needs? string[] names of checks whose finds it builds on, where they are made
 ---@field fatal? boolean a copy runs it, too: it asks nobody anything that the copy would not ask, or ask again
 ---@field by? "array"|"host" only where that moves the data
+---@field alone? boolean made of a host alone, too
 ---@field run fun(found: lib.Found): string?, string? text of what was found; with a fix it is a warning; nil and a reason: it could not
 --- be looked at; a failure is raised
 
@@ -26,6 +27,7 @@ local M <const> = {}
 ---@field volume? lib.Volume
 ---@field lun? lib.Lun
 ---@field way? lib.Way
+---@field devices? string[] below the datastore
 ---@field wrapper? lib.Clones
 ---@field targets? table[] the array's ports
 ---@field initiators? lib.Initiator[]
@@ -39,11 +41,24 @@ local M <const> = {}
 ---@field fix? string
 ---@field kind? string of the failure
 
+local function all_of(subjects)
+  local all <const> = {}
+  for _, subject in ipairs(subjects) do
+    local checks <const> = require("lib.checks." .. subject)
+    table.move(checks, 1, #checks, #all + 1, all)
+  end
+  return all
+end
+
 ---@type lib.Check[]
-M.LIST = {}
-for _, subject in ipairs { "peers", "source", "claim", "host" } do
-  local checks <const> = require("lib.checks." .. subject)
-  table.move(checks, 1, #checks, #M.LIST + 1, M.LIST)
+M.LIST = all_of { "peers", "source", "claim", "host", "readiness" }
+
+--- Those of a host alone, before any copy is thought of.
+---@type lib.Check[]
+M.OF_HOST = {}
+for _, check in ipairs(all_of { "peers", "host", "source", "readiness", "claim" }) do
+  local own <const> = require("lib.checks.one_host")[check.name]
+  if own or check.alone then M.OF_HOST[#M.OF_HOST + 1] = own or check end
 end
 
 local SUBJECTS <const> = {
@@ -64,7 +79,7 @@ local SUBJECTS <const> = {
 
 local function skipped_for(check, results)
   for _, name in ipairs(check.needs or {}) do
-    local before <const> = results[name]
+    local before <const> = results[name] or {}
     if before.status == "fail" then return ("'%s' failed"):format(name) end
     if before.status == "skipped" then return before.text end
   end
@@ -90,19 +105,21 @@ end
 
 --- All checks, each as soon as those that it needs are done.
 ---@param job lib.Job
+---@param checks? lib.Check[] M.OF_HOST; default: those of a copy
 ---@return lib.CheckResult[] results in the list's order
-function M.all(job)
+function M.all(job, checks)
+  checks = checks or M.LIST
   local found <const>, results <const>, tasks <const> = { job = job }, {}, {}
-  for _, check in ipairs(M.LIST) do
+  for _, check in ipairs(checks) do
     tasks[check.name] = task.spawn(function()
       for _, name in ipairs(check.needs or {}) do
-        tasks[name]:wait()
+        if tasks[name] then tasks[name]:wait() end
       end
       examine(check, found, results)
     end)
   end
   local list <const> = {}
-  for i, check in ipairs(M.LIST) do
+  for i, check in ipairs(checks) do
     local _, why <const> = tasks[check.name]:wait()
     if why then error(why) end
     list[i] = results[check.name]

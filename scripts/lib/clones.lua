@@ -52,7 +52,9 @@ function M.open(host)
   }, Clones)
 end
 
---- Facts about both ends, read on the host; nil where the wrapper cannot tell.
+--- Facts about what is named, read on the host; nil where the wrapper cannot tell.
+---@param source? string none: facts about the host
+---@param target? string
 ---@return table?
 function Clones:preflight(source, target)
   if not self.wrapper:offers "preflight" then return nil end

@@ -148,19 +148,19 @@ end
 --- The paths to one of the devices, each with the key of its adapter.
 ---@param host lib.Host
 ---@param naas string[]
----@return { adapter: string, state: string }[] state "active", "standby", "dead", …
+---@return { device: string, adapter: string, state: string }[] state "active", "standby", "dead", …
 function M.paths_to(host, naas)
   local LUNS <const>, PATHS <const> = "config.storageDevice.scsiLun", "config.storageDevice.multipathInfo"
   local props <const> = properties(host, { LUNS, PATHS })
-  local is_wanted <const>, paths <const> = {}, {}
+  local wanted <const>, paths <const> = {}, {}
   for _, lun in ipairs(list(props[LUNS])) do
     for _, naa in ipairs(naas) do
-      if lun.canonicalName == naa then is_wanted[lun.key] = true end
+      if lun.canonicalName == naa then wanted[lun.key] = naa end
     end
   end
   for _, unit in ipairs(list((props[PATHS] or {}).lun)) do
-    for _, path in ipairs(is_wanted[unit.lun] and list(unit.path) or {}) do
-      paths[#paths + 1] = { adapter = path.adapter, state = (path.state or ""):lower() }
+    for _, path in ipairs(wanted[unit.lun] and list(unit.path) or {}) do
+      paths[#paths + 1] = { device = wanted[unit.lun], adapter = path.adapter, state = (path.state or ""):lower() }
     end
   end
   return paths

@@ -262,6 +262,18 @@ end
 
 local function same_path(a, b) return a:gsub("/+", "/") == b:gsub("/+", "/") end
 
+--- What vCenter knows of datastores.
+---@param refs Moref[]
+---@return lib.Datastore[]
+function Vcenter:datastores(refs)
+  local found <const> = {}
+  if #refs == 0 then return found end
+  for i, object in ipairs(self:retrieve("datastores", { objects = refs, props = { Datastore = DATASTORE_PATHS } })) do
+    found[i] = read_datastore(object)
+  end
+  return found
+end
+
 -- The backing, or one of its parents, whose file is `path`.
 local function backing_of(backing, path)
   while backing do
@@ -349,12 +361,15 @@ end
 -- ---- hosts ----
 
 --- The host that runs the clone: by id or name if given, else where the VM is.
----@param vm lib.Vm
----@param text? string
+---@param vm? lib.Vm
+---@param text? string id or name, which is needed without a VM
+---@param flag? string that it came by
 ---@return lib.Host
-function Vcenter:host(vm, text)
-  local ref = vm.host
-  if text and text ~= "" then ref = resolve(self, "HostSystem", "^host%-%d+$", text, "host", "--migration-host") end
+function Vcenter:host(vm, text, flag)
+  local ref = vm and vm.host
+  if text and text ~= "" then
+    ref = resolve(self, "HostSystem", "^host%-%d+$", text, "host", flag or "--migration-host")
+  end
   if not ref then hints.raise("vm without host", { vm = vm.name }) end
   return self:host_again(ref)
 end

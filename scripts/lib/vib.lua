@@ -13,6 +13,7 @@ local M <const> = {}
 M.NAME = "vmkfstools-wrapper"
 M.VENDOR = "Lunalift"
 M.WRAPPER = "/opt/lunalift/vmkfstools-wrapper"
+M.MEMORY = "/opt/lunalift/hostd-memory"
 M.EXTENSION = "/usr/lib/vmware/esxcli/ext/esxcli-vmkfstools.xml"
 
 -- Of the wrapper's version below: a VIB of one version is the same wherever it was built. SOURCE_DATE_EPOCH takes its place.
@@ -37,6 +38,7 @@ local function files()
   return {
     { name = M.WRAPPER:sub(2), text = source "vmkfstools-wrapper", mode = tonumber("755", 8) },
     { name = M.EXTENSION:sub(2), text = source "esxcli-vmkfstools.xml" },
+    { name = M.MEMORY:sub(2), text = source "hostd-memory", mode = tonumber("755", 8) },
   }
 end
 

@@ -3,6 +3,7 @@ local codec <const> = require "lunalift.codec"
 local fs <const> = require "lunalift.fs"
 local json <const> = require "lunalift.json"
 local labs <const> = require "support.lab"
+local process <const> = require "lunalift.process"
 
 local CLAIMS <const> = "/api/v1/namespaces/move/persistentvolumeclaims"
 local VOLUMES <const> = "/api/v1/persistentvolumes"
@@ -116,7 +117,7 @@ describe("preflight", function()
     local results <const>, ended <const> = look()
     assert.equal(0, ended.code, ended.out .. ended.err)
     assert.same({ 0, 0, 0 }, { results.counts.warn, results.counts.fail, results.counts.skipped })
-    assert.is_true(results.counts.pass >= 38)
+    assert.is_true(results.counts.pass >= 42)
     assert.matches("VMFS on naa.600a0980", results.datastore.text)
     assert.matches("vmhba64 %(iscsi%)", results.initiators.text)
   end)
@@ -131,7 +132,7 @@ describe("preflight", function()
     for line in ended.out:gmatch "[^\n]+" do
       if line:sub(column):find "^%l+ +%S" and not line:find "^%s" then seen = seen + 1 end
     end
-    assert.is_true(seen >= 38, ended.out)
+    assert.is_true(seen >= 42, ended.out)
     assert.matches("\nhost state +fail +host esx%-01.lab.example is in maintenance mode\n +fix: wait until", ended.out)
     assert.matches("%d+ pass, 1 fail, %d+ skipped: this copy would fail\n$", ended.out)
     assert.is_nil(ended.out:find("\27", 1, true))
@@ -217,7 +218,7 @@ describe("preflight", function()
     lab:host("condition", { settings = { ["DataMover.HardwareAcceleratedMove"] = 0 } })
     expect("XCOPY", "warn", "HardwareAcceleratedMove is off", "-o /DataMover/HardwareAcceleratedMove -i 1")
     lab:host("condition", { settings = { ["DataMover.HardwareAcceleratedMove"] = 1 }, clone_status = "unsupported" })
-    expect("VAAI of the source", "warn", "does not support VAAI clone", "claimrule")
+    expect("VAAI", "warn", "no support for VAAI clone", "claimrule")
     lab:host("condition", { clone_status = "supported" })
   end)
 
@@ -355,6 +356,151 @@ describe("preflight", function()
       "lunalift reap",
       { flags = flags, claim = "vm-58-disk-1" }
     )
+  end)
+end)
+
+describe("preflight of a host", function()
+  local lab, before
+
+  setup(function()
+    local small <const> = site()
+    local hbas <const> = small.datacenters[1].hosts[1].hbas
+    hbas[#hbas + 1] =
+      { device = "vmhba65", kind = "iscsi", driver = "iscsi_vmk", model = "x", iqn = "iqn.1998-01.com.vmware:b" }
+    lab = labs.start(small)
+    before = lab:snapshot()
+  end)
+
+  teardown(function() lab:stop() end)
+
+  ---@return table<string, lib.CheckResult> by name
+  ---@return ProcessEnd
+  local function look(...)
+    local settings <const> = {
+      GOVMOMI_HOSTNAME = lab.site.vcenter.host,
+      GOVMOMI_USERNAME = lab.site.vcenter.username,
+      GOVMOMI_PASSWORD = lab.site.vcenter.password,
+      LUNALIFT_CA_FILE = lab.site.ca_file,
+    }
+    local argv <const> = { lab.bin, "preflight", "-o", "json", "--patience", "2", ... }
+    local ended <const> = assert(process.run { argv = argv, env = settings })
+    assert.same(before, lab:snapshot())
+    lab:assert_no_secret(ended.out .. ended.err)
+    local told <const> = json.decode(ended.out) or { checks = {} }
+    local by_name <const> = { counts = told.counts }
+    for _, result in ipairs(told.checks) do
+      by_name[result.name] = result
+      if result.status == "fail" or result.status == "warn" then
+        assert.is_true((result.fix or "") ~= "", result.text)
+      end
+    end
+    return by_name, ended
+  end
+
+  local function expect(name, status, text, fix, ...)
+    local results <const>, ended <const> = look("--host", "esx-01.lab.example", ...)
+    local result <const> = assert(results[name], name .. ended.err)
+    assert.equal(status, result.status, result.text)
+    assert.is_truthy(result.text:find(text, 1, true), result.text)
+    assert.is_truthy((result.fix or ""):find(fix, 1, true), tostring(result.fix))
+    return results, ended
+  end
+
+  local function condition(settings) lab:host("condition", settings) end
+
+  it("needs no VM, no array and no cluster, and finds nothing wrong where nothing is", function()
+    local results <const>, ended <const> = look("--host", "host-21")
+    assert.equal(0, ended.code, ended.out .. ended.err)
+    assert.same({ warn = 0, fail = 0, skipped = 0, pass = 16 }, results.counts)
+    assert.matches("^Daten & Söhne and ds 1 on naa%.%x+ and naa%.%x+$", results.datastore.text)
+    assert.matches("^clone supported, by VMW_VAAIP_NETAPP$", results.VAAI.text)
+    assert.equal("there are rules for NETAPP", results["claim rules"].text)
+    assert.equal("500 MiB, enough for 2 clones", results["memory for clones"].text)
+    assert.equal("0 of 2 taken", results["slots for clones"].text)
+  end)
+
+  it("looks below one datastore, whatever its name", function()
+    local results <const> = look("--host", "host-21", "--datastore", "Daten & Söhne")
+    assert.matches("^Daten & Söhne on naa%.%x+$", results.datastore.text)
+    expect("datastore", "fail", "does not mount datastore ds", "mount the datastore there", "--datastore", "ds")
+    local _, ended <const> = expect("datastore", "fail", "filer is on NFS", "of type VMFS", "--datastore", "filer")
+    assert.equal(2, ended.code)
+  end)
+
+  it("asks for the host and for vCenter, and for nothing else", function()
+    local _, alone <const> = look("--datastore", "ds 1")
+    assert.equal(2, alone.code)
+    assert.matches("--datastore goes with --host", alone.err, 1, true)
+    local ended <const> = process.run { argv = { lab.bin, "preflight", "--host", "host-21" }, env = {} }
+    assert.equal(2, ended.code)
+    assert.matches(
+      "missing value for --vsphere-hostname, --vsphere-username and --vsphere-password",
+      ended.err,
+      1,
+      true
+    )
+    local _, none <const> = look("--host", "esx-99")
+    assert.equal(1, none.code)
+    assert.matches("check %-%-host;.*no host 'esx%-99'", none.out)
+  end)
+
+  it("tells each state that would keep copies from being offloaded, with its fix", function()
+    local move <const> = "-o /DataMover/HardwareAccelerated"
+    condition { settings = { ["DataMover.HardwareAcceleratedMove"] = 0 } }
+    expect("XCOPY", "warn", "HardwareAcceleratedMove is off", move .. "Move -i 1")
+    condition { settings = { ["DataMover.HardwareAcceleratedMove"] = 1, ["DataMover.HardwareAcceleratedInit"] = 0 } }
+    expect("XCOPY", "warn", "HardwareAcceleratedInit is off", move .. "Init -i 1")
+    condition {
+      settings = { ["DataMover.HardwareAcceleratedInit"] = 1, ["DataMover.MaxHWTransferSize"] = 4096 },
+      clone_status = "unsupported",
+      claim_rules = { "EMC" },
+      dead_paths = 1,
+      failed_clone_ops = 3,
+      memory_kib = 262144,
+    }
+    local results <const>, ended <const> =
+      expect("XCOPY size", "warn", "move 4 MiB at most", "-o /DataMover/MaxHWTransferSize -i 16384")
+    assert.equal(0, ended.code)
+    local function is_warned(name, text, fix)
+      assert.equal("warn", results[name].status, results[name].text)
+      assert.matches(text, results[name].text)
+      assert.is_truthy(results[name].fix:find(fix, 1, true), results[name].fix)
+    end
+    is_warned("VAAI", "no support for VAAI clone in naa%.%x+ and naa%.%x+$", "--claimrule-class=VAAI")
+    is_warned("claim rules", "no VAAI claim rule .* for devices of NETAPP$", "-V 'NETAPP' -M 'LUN C-Mode'")
+    is_warned("paths", "^2 of %d+ paths to naa", "esxcli storage core path list")
+    is_warned("XCOPY counters", "^3 XCOPY commands to naa%.%x+ have failed", "vmkernel.log")
+    is_warned("memory for clones", "may take 256 MiB together, which is little for 2", "hostd-memory 1024")
+    condition { dead_paths = 99 }
+    local _, dead <const> = expect("paths", "fail", "has no active path", "esxcli storage core path list")
+    assert.equal(3, dead.code)
+    condition {
+      settings = { ["DataMover.MaxHWTransferSize"] = 16384, ["Disk.MaxLUN"] = 256 },
+      clone_status = "supported",
+      claim_rules = { "NETAPP" },
+      dead_paths = 0,
+      failed_clone_ops = 0,
+      memory_kib = 512000,
+    }
+    expect("LUN numbers", "warn", "Disk.MaxLUN is 256", "-i 1024")
+    condition { settings = { ["Disk.MaxLUN"] = 1024 } }
+  end)
+
+  it(
+    "tells more memory to be needed for more clones at a time",
+    function() expect("memory for clones", "warn", "little for 8 clones", "hostd-memory 3200", "--clone-slots", "8") end
+  )
+
+  it("tells what an absent or foreign wrapper leaves untold", function()
+    lab:host("wrapper", { variant = "none" })
+    local results <const>, ended <const> = expect("wrapper", "fail", "is not installed on esx-01", "restart hostd")
+    assert.same({ 2, "skipped", "pass" }, { ended.code, results["XCOPY counters"].status, results.VAAI.status })
+    lab:host("wrapper", { variant = "upstream" })
+    local told <const> = expect("wrapper", "warn", "is not ours", "install our VIB")
+    for _, name in ipairs { "XCOPY counters", "memory for clones", "room in /tmp", "slots for clones" } do
+      assert.equal("skipped", told[name].status, name)
+    end
+    lab:host("wrapper", { variant = "lunalift" })
   end)
 end)
 

@@ -38,43 +38,6 @@ local function check_initiators(found)
   return ("%s, of %d adapters"):format(words.list(adapters), #found.host.adapters)
 end
 
-local IS_LIVE <const> = { active = true, standby = true }
-
-local function check_paths(found)
-  local devices <const>, live, dead = words.list(found.disk.datastore.extents), 0, 0
-  for _, path in ipairs(host_ports.paths_to(found.host, found.disk.datastore.extents)) do
-    if IS_LIVE[path.state] then
-      live = live + 1
-    else
-      dead = dead + 1
-    end
-  end
-  if #found.disk.datastore.extents == 0 then return nil, "no device is known below the datastore" end
-  if live == 0 then hints.raise("no path", { host = found.host.name, devices = devices }) end
-  if dead > 0 then return hints.say("paths dead", { dead = dead, all = live + dead, devices = devices }) end
-  return ("%d to %s"):format(live, devices)
-end
-
-local function check_xcopy(found)
-  local move <const> = found.host:setting "DataMover.HardwareAcceleratedMove"
-  if move == 0 then return hints.say("xcopy off", { host = found.host.name }) end
-  if not move then return nil, "vCenter does not tell" end
-  return "DataMover.HardwareAcceleratedMove is on"
-end
-
--- An older host may not know the command: only what is told counts.
-local function check_vaai(found)
-  for _, naa in ipairs(found.disk.datastore.extents) do
-    local rows <const> = found.host:esxcli("storage core device vaai status get", { device = naa })
-    local status <const> = rows and rows[1] and rows[1].CloneStatus
-    if status and status ~= "supported" then
-      return hints.say("no vaai clone", { device = naa, host = found.host.name })
-    end
-  end
-  if #found.disk.datastore.extents == 0 then return nil, "no device is known below the datastore" end
-  return "clone supported"
-end
-
 local function check_numbers(found)
   local host <const> = found.host
   local max <const>, next <const> = host:setting "Disk.MaxLUN", host_ports.next_number(host, found.targets)
@@ -107,7 +70,8 @@ local function check_room(found)
 end
 
 local function check_tmp(found)
-  local free <const> = found.facts.freeTmpBytes
+  local facts <const> = found.facts or found.wrapper:preflight() or {}
+  local free <const> = facts.freeTmpBytes
   if not free then return nil, "this wrapper cannot tell" end
   if free < TMP_BYTES then
     hints.raise("tmp full", { host = found.host.name, free = words.size(free), needs = words.size(TMP_BYTES) })
@@ -141,6 +105,7 @@ return {
     needs = { "host" },
     fatal = true,
     by = "host",
+    alone = true,
     run = function(found)
       found.host:check_usable()
       return "connected, not in maintenance mode"
@@ -154,7 +119,15 @@ return {
     by = "host",
     run = check_mounted,
   },
-  { name = "wrapper", of = "host", needs = { "host state" }, fatal = true, by = "host", run = check_wrapper },
+  {
+    name = "wrapper",
+    of = "host",
+    needs = { "host state" },
+    fatal = true,
+    by = "host",
+    alone = true,
+    run = check_wrapper,
+  },
   {
     name = "room for descriptors",
     of = "datastore",
@@ -171,9 +144,20 @@ return {
     by = "host",
     run = check_initiators,
   },
-  { name = "paths to the source", of = "host", needs = { "host state", "disk" }, by = "host", run = check_paths },
-  { name = "XCOPY", of = "host", needs = { "host state" }, by = "host", run = check_xcopy },
-  { name = "VAAI of the source", of = "host", needs = { "host state", "disk" }, by = "host", run = check_vaai },
-  { name = "LUN numbers", of = "host", needs = { "initiators" }, by = "host", run = check_numbers },
-  { name = "room in /tmp", of = "host", needs = { "source file" }, by = "host", run = check_tmp },
+  {
+    name = "LUN numbers",
+    of = "host",
+    needs = { "host state", "initiators" },
+    by = "host",
+    alone = true,
+    run = check_numbers,
+  },
+  {
+    name = "room in /tmp",
+    of = "host",
+    needs = { "wrapper", "source file" },
+    by = "host",
+    alone = true,
+    run = check_tmp,
+  },
 }

@@ -71,6 +71,7 @@ return {
   {
     name = "vCenter login",
     of = "vcenter",
+    alone = true,
     run = function(found)
       found.vcenter = found.job.site:vcenter()
       local about <const> = found.vcenter.about
@@ -81,6 +82,7 @@ return {
   {
     name = "vCenter certificate",
     of = "vcenter",
+    alone = true,
     needs = { "vCenter login" },
     run = function(found)
       local conf <const> = found.job.site.conf.vcenter

@@ -102,6 +102,7 @@ return {
     fatal = true,
     run = function(found)
       local datastore <const> = found.disk.datastore
+      found.devices = datastore.extents
       if datastore.accessible == false then hints.raise("datastore not accessible", { datastore = datastore.name }) end
       return describe_datastore(datastore)
     end,

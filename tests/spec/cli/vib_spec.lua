@@ -44,7 +44,7 @@ describe("lunalift vib build", function()
     end
   end)
 
-  it("packs the two files as they are, with the folders before", function()
+  it("packs the files as they are, with the folders before", function()
     build "x.vib"
     shell "rm -rf out && mkdir out && ar x x.vib && gzip -t <payload1 && tar -xzf payload1 -C out"
     local listed <const> = {}
@@ -61,9 +61,11 @@ describe("lunalift vib build", function()
       "drwxr-xr-x usr/lib/vmware/esxcli/ext/",
       "-rwxr-xr-x opt/lunalift/vmkfstools-wrapper",
       "-rw-r--r-- usr/lib/vmware/esxcli/ext/esxcli-vmkfstools.xml",
+      "-rwxr-xr-x opt/lunalift/hostd-memory",
     }, listed)
     local sources <const> = fs.cwd() .. "/vmkfstools-wrapper/"
     shell(("cmp out/opt/lunalift/vmkfstools-wrapper '%svmkfstools-wrapper'"):format(sources))
+    shell(("cmp out/opt/lunalift/hostd-memory '%shostd-memory'"):format(sources))
     shell(("cmp out/usr/lib/vmware/esxcli/ext/esxcli-vmkfstools.xml '%sesxcli-vmkfstools.xml'"):format(sources))
   end)
 
@@ -80,6 +82,7 @@ describe("lunalift vib build", function()
     assert.equal(shell("zcat <payload1 | sha1sum"):match "^%x+", xpath(checksum:format(3)))
     assert.equal("opt/lunalift/vmkfstools-wrapper", xpath "/vib/file-list/file[1]")
     assert.equal("usr/lib/vmware/esxcli/ext/esxcli-vmkfstools.xml", xpath "/vib/file-list/file[2]")
+    assert.equal("opt/lunalift/hostd-memory", xpath "/vib/file-list/file[3]")
     assert.equal("community", xpath "/vib/acceptance-level")
   end)
 

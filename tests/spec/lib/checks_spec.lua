@@ -141,7 +141,7 @@ describe("the checks", function()
     assert.is_string(fix)
   end)
 
-  it("count the paths to the source", function()
+  it("count the paths to the devices", function()
     local states = { "active", "standby" }
     local host <const> = { name = "esx", ref = { type = "HostSystem", id = "host-1" }, vcenter = {} }
     function host.vcenter.retrieve()
@@ -158,8 +158,8 @@ describe("the checks", function()
         },
       }
     end
-    local found <const> = { host = host, disk = { datastore = { extents = { "naa.1" } } } }
-    local paths <const> = named("paths to the source").run
+    local found <const> = { host = host, devices = { "naa.1" } }
+    local paths <const> = named("paths").run
     assert.same({ "2 to naa.1" }, { paths(found) })
     states = { "active", "dead", "dead" }
     assert.equal("2 of 3 paths to naa.1 are dead", (paths(found)))
