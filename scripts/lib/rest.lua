@@ -150,9 +150,21 @@ local function keep_pace(self)
   if at_s > now then timer.sleep(at_s - now) end
 end
 
+local QUESTIONS <const> = { GET = true, HEAD = true }
+
+local function is_question(method, options)
+  if options and options.effect ~= nil then return not options.effect end
+  return QUESTIONS[method] == true
+end
+
+-- A page for people is no answer of an array's, whatever its status: what sent it stands before it, and may have passed an effect on.
 local function send(self, method, path, options)
   keep_pace(self)
-  return self.client:request(method, path, options)
+  local reply <const>, why <const> = self.client:request(method, path, options)
+  if not reply or not rest_errors.is_page(reply) then return reply, why end
+  local page <const> = fail.new("protocol", "%s %s: HTTP status %d", method, path, reply.status)
+  page.status, page.headers, page.unanswered = reply.status, reply.headers, not is_question(method, options) or nil
+  return nil, page
 end
 
 --- One request, and the same once more in a new session when the array had forgotten the old one.
@@ -173,7 +185,9 @@ function Rest:ask(method, path, options)
     end
   end
   if reply then return reply end
-  return nil, explained(self, why)
+  local failure <const> = explained(self, why)
+  if is_question(method, options) then failure.refused = nil end -- what was changed before it is changed all the same
+  return nil, failure
 end
 
 --- An answer that is none of the array's. What says nothing is no empty list: it may be a proxy that speaks.

@@ -19,6 +19,7 @@ local M <const> = {}
 ---@field elsewhere? string the hint where something else than the array answers: a page for people, a 404 without the array's words
 
 local REASONS <const> = {
+  [200] = "OK",
   [404] = "Not Found",
   [500] = "Internal Server Error",
   [502] = "Bad Gateway",
@@ -26,7 +27,10 @@ local REASONS <const> = {
   [504] = "Gateway Timeout",
 }
 
-local function is_page(why) return ((why.headers or {})["content-type"] or ""):find "html" end
+--- Does a reply, or a failure, bring a page for people?
+---@param answer { headers: table<string, string>? }
+---@return boolean
+function M.is_page(answer) return ((answer.headers or {})["content-type"] or ""):find "html" ~= nil end
 
 local function meaning_of(errors, codes)
   for _, code in ipairs(codes) do
@@ -64,8 +68,10 @@ function M.explain(errors, why)
     why.hint = judge(errors, why, said) or hints[why.status] or advice or why.hint
     return
   end
-  if is_page(why) then why.message = ("%s %s, and a page for people"):format(why.message, REASONS[why.status] or "") end
-  local is_elsewhere <const> = is_page(why) or why.status == 404
+  if M.is_page(why) then
+    why.message = ("%s %s, and a page for people"):format(why.message, REASONS[why.status] or "")
+  end
+  local is_elsewhere <const> = M.is_page(why) or why.status == 404
   why.hint = is_elsewhere and errors.elsewhere or hints[why.status] or why.hint or hints[why.kind]
 end
 

@@ -76,9 +76,9 @@ describe("the REST service of an array", function()
       })
     end)
 
-    local function refusal(status, body)
-      wire:expect("GET", "/a"):refuse(status, body)
-      local _, why <const> = api:ask("GET", "/a")
+    local function refusal(status, body, method)
+      wire:expect(method or "GET", "/a"):refuse(status, body)
+      local _, why <const> = api:ask(method or "GET", "/a")
       return why
     end
 
@@ -95,8 +95,25 @@ describe("the REST service of an array", function()
     end)
 
     it("may be sent again what a code calls busy", function()
-      local why <const> = refusal(500, { said = "later", codes = { "locked" } })
+      local why <const> = refusal(500, { said = "later", codes = { "locked" } }, "POST")
       assert.same({ "busy", true }, { why.kind, why.refused })
+    end)
+
+    it("says of no question that nothing was done: perhaps it was, before it was asked", function()
+      for _, status in ipairs { 401, 429, 503 } do
+        assert.is_nil(refusal(status).refused)
+        assert.is_true(refusal(status, nil, "POST").refused)
+      end
+    end)
+
+    it("takes no page for people for an answer, whatever its status: of an effect it was lost", function()
+      for method, unanswered in pairs { GET = false, POST = true } do
+        wire:expect(method, "/a"):reply(nil, 200, { ["content-type"] = "text/html; charset=utf-8" })
+        local reply <const>, why <const> = api:ask(method, "/a")
+        assert.same({ nil, "protocol", unanswered }, { reply, why.kind, why.unanswered == true })
+        assert.equal(method .. " /a: HTTP status 200 OK, and a page for people", why.message)
+        assert.equal("that is no ACME", why.hint)
+      end
     end)
 
     it("takes no code of a busy server or a lost answer for a verdict", function()
