@@ -137,9 +137,9 @@ end
 
 --- `version` is absent when the role may not read it.
 function Svm:info()
-  local reply <const>, why <const> = self.api:ask("GET", "/api/cluster", { query = { fields = "version" } })
-  if not reply and why.kind ~= "denied" then error(why) end
-  local v <const> = reply and reply.json and reply.json.version
+  local asked <const>, answer <const> = pcall(self.api.get, self.api, "/api/cluster", { fields = "version" })
+  if not asked and not fail.is(answer, "denied") then error(answer) end
+  local v <const> = asked and answer.version or nil
   local version <const> = v and ("%d.%d.%d"):format(v.generation, v.major, v.minor)
   return { vendor = "NetApp", product = "ONTAP", model = "", version = version, svm = self.svm.name }
 end

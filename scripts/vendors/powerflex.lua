@@ -135,15 +135,26 @@ local function ask_version(self, client, bears)
   client:set_headers { Accept = form, ["Content-Type"] = form }
 end
 
-local function log_in(self, conf, client)
-  local token <const>, refresh <const> = get_token(self, conf, client)
-  if not self.gateway then ask_version(self, client, authorization(token, refresh)) end
-  return { Authorization = authorization(token, refresh or self.gateway >= BEARER_SINCE) }, refresh
-end
-
 local function log_out(client, refresh)
   if not refresh then return client:get "/api/logout" end
   return client:post("/rest/auth/logout", { json = { refresh_token = refresh } })
+end
+
+-- What is not to be used is logged out of: a system has few sessions.
+local function raise_unused(client, token, refresh, why)
+  client:set_headers { Authorization = secret.new(authorization(token, refresh)) }
+  pcall(log_out, client, refresh)
+  client:set_headers { Authorization = false }
+  error(why)
+end
+
+local function log_in(self, conf, client)
+  local token <const>, refresh <const> = get_token(self, conf, client)
+  if not self.gateway then
+    local known <const>, why <const> = pcall(ask_version, self, client, authorization(token, refresh))
+    if not known then raise_unused(client, token, refresh, why) end
+  end
+  return { Authorization = authorization(token, refresh or self.gateway >= BEARER_SINCE) }, refresh
 end
 
 -- The system -----------------------------------------------------------------------------------------------------------------------

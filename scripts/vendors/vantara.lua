@@ -87,6 +87,7 @@ local M <const> = {
 ---@field copy_speed string
 ---@field storage table
 ---@field unlisted table<string, number|false> by copy: since when its pair is not listed; false: it was listed
+---@field stopped table<string, true> by copy
 local Vsp <const> = {}
 Vsp.__index = Vsp
 
@@ -166,8 +167,9 @@ local function parse_groups(text)
 end
 
 local function check_version(self, client)
-  local version <const> = tostring((assert(client:request("GET", "/configuration/version")).json or {}).apiVersion)
-  local major <const>, minor <const> = version:match "^(%d+)%.(%d+)"
+  local path <const> = "/configuration/version"
+  local version <const> = (assert(client:request("GET", path)).json or {}).apiVersion or self.api:raise_senseless(path)
+  local major <const>, minor <const> = tostring(version):match "^(%d+)%.(%d+)"
   if major and tonumber(major) * 1000 + tonumber(minor) >= 1009 then return true end
   local hint <const> = "update it: 1.9 or later is needed"
   fail.advise("unsupported", hint, "%s: its REST API is of version %s", self.api.site, version)
@@ -206,8 +208,9 @@ end
 ---@return vantara.Vsp array
 function M.open(conf)
   check_port(conf)
-  local id <const> = conf.storage_id or fail.raise("config", "STORAGE_ID is not set")
-  local self <const> = setmetatable({ groups = parse_groups(conf.groups or ""), unlisted = {} }, Vsp)
+  local id <const> = conf.storage_id
+    or fail.advise("config", "it is in the volumes' handles: 934000612345, say", "STORAGE_ID is not set")
+  local self <const> = setmetatable({ groups = parse_groups(conf.groups or ""), unlisted = {}, stopped = {} }, Vsp)
   self.copy_speed = conf.copy_speed or M.options.copy_speed.default
   self.scope = id:find("^" .. ("%d"):rep(12) .. "$") and ("%s/storages/%s"):format(OBJECTS, id) or OBJECTS
   self.api = rest.open(conf, {
@@ -437,6 +440,7 @@ local function saves_capacity(record) return (record.dataReductionMode or "disab
 ---@return { pair: string } handle
 function Vsp:copy_start(id, source, target)
   local earlier <const> = pair_of(self, { id = id, target = target })
+  self.stopped[id] = nil
   if earlier then return { pair = earlier.snapshotId } end
   local from <const>, to <const> = need_ldev(self, source.id), need_ldev(self, target.id)
   local body <const> = {
@@ -466,7 +470,7 @@ end
 --- PSUP alone is a copy under way; what has ended is gone.
 function Vsp:copy_poll(id, copy)
   local pair <const> = pair_of(self, copy)
-  if not pair then return copy.handle and state_unlisted(self, id) or nil end
+  if not pair then return copy.handle and not self.stopped[id] and state_unlisted(self, id) or nil end
   self.unlisted[id] = false
   if pair.status == "PSUE" then
     return { state = "failed", reason = ("pair %s is PSUE, suspended by an error"):format(pair.snapshotId) }
@@ -475,7 +479,8 @@ function Vsp:copy_poll(id, copy)
 end
 
 --- One that has copied everything goes by itself; all others are deleted. Returns when it is gone.
-function Vsp:copy_stop(_, copy)
+function Vsp:copy_stop(id, copy)
+  self.stopped[id] = true
   local function look() return pair_of(self, copy) end
   local pair <const> = copy.handle and look() or not copy.handle and poll.look_twice(LATE_S, look) -- its start may be on its way
   if not pair then return end
