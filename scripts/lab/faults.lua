@@ -11,8 +11,9 @@ local M <const> = {}
 ---@field after? integer let so many matching requests pass first
 ---@field times? integer then fail so many (default 1; 0: all)
 ---@field action string
---- Before anything is done: "status:503", "drop", "reset", "hang:SECONDS" (then drop), "fault:NotAuthenticated" (services that know
---- faults). After it was done: the same with "_after", but for faults; "truncate", "garbage", "drip:SECONDS" a byte. "delay:SECONDS" and
+--- Before anything is done: "status:503", "drop", "reset", "hang:SECONDS" (then drop), "html" (a page with status 200), "redirect:URL",
+--- "fault:NotAuthenticated" (services that know faults). After it was done: the same with "_after", but for faults; "truncate", "garbage",
+--- "type:text/plain" instead of the true Content-Type, "drip:SECONDS" a byte. "delay:SECONDS" and
 --- "delay_after:SECONDS" are only late.
 
 ---@class lab.Request what the log keeps
@@ -124,6 +125,11 @@ local INSTEAD <const> = {
   end,
   drop = function() return { drop = true } end,
   reset = function() return { reset = true } end,
+  html = function()
+    local page <const> = "<!DOCTYPE html><html><head><title>Please log in</title></head><body>portal</body></html>\n"
+    return { headers = { ["Content-Type"] = "text/html; charset=utf-8" }, body = page }
+  end,
+  redirect = function(url) return { status = 302, headers = { Location = url }, body = "" } end,
   hang = function(argument)
     timer.sleep(tonumber(argument) or 3600)
     return { drop = true }
@@ -151,6 +157,13 @@ local SPOILT <const> = {
     return { status = answer.status, headers = headers_of(answer, whole), body = body:sub(1, #body // 2) }
   end,
   garbage = function(answer) return { status = 200, headers = headers_of(answer), body = GARBAGE } end,
+  type = function(answer, argument)
+    local headers <const> = { ["Content-Type"] = argument }
+    for name, value in pairs(answer.headers or {}) do
+      if name:lower() ~= "content-type" then headers[name] = value end
+    end
+    return { status = answer.status, headers = headers, body = answer.body }
+  end,
   drip = function(answer, argument)
     local body <const> = answer.body and answer.body ~= "" and answer.body or " "
     local headers <const> = headers_of(answer)

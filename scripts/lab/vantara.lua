@@ -26,6 +26,7 @@ local by <const>, each <const>, find <const>, keep <const> = list.by, list.each,
 ---@field ports { id: string, kind: "fc"|"iscsi" }[]
 ---@field alive_s number a session without requests
 ---@field job_s number that a job takes
+---@field ending_s? number that a pair is listed yet that deletes itself
 ---@field data_reduction string of every volume: "disabled", "compression", …
 
 ---@class vantara.Ldev
@@ -51,7 +52,7 @@ Vsp.__index = Vsp
 local FIRST_LDEV <const>, LAST_LDEV <const> = 0x1234, 65279
 local POOL <const> = 30
 local MAX_LUN <const> = 4095
-local ENDING_S <const> = 0.05 -- a pair that deletes itself is listed so long yet
+local ENDING_S <const> = 0.05
 
 -- What there is ----------------------------------------------------------------------------------------------------------------------
 
@@ -226,7 +227,7 @@ function Vsp:advance()
     array_copy.advance(pair.copy, self.copier.settings)
     if pair.copy.state == "done" then pair.ending_s = pair.ending_s or now end
   end
-  self.pairs = keep(self.pairs, function(pair) return not pair.ending_s or now - pair.ending_s < ENDING_S end)
+  self.pairs = keep(self.pairs, function(pair) return not pair.ending_s or now - pair.ending_s < self.ending_s end)
   for _, job in ipairs(self.jobs) do
     rest.run_due(job)
   end
@@ -281,6 +282,7 @@ function M.new(options)
     model = options.model,
     alive_s = options.alive_s,
     job_s = options.job_s,
+    ending_s = options.ending_s or ENDING_S,
     data_reduction = options.data_reduction,
     pool = POOL,
     ports = {},
