@@ -81,6 +81,8 @@ local function record(...) return require("cli.vendor_record").record { ... } en
 
 local function replay(path) return require("cli.vendor_record").replay(path) end
 
+local function test(...) return require("cli.vendor_test").run { ... } end
+
 -- Verb, how it is called, what it does, and what runs it.
 local VERBS <const> = {
   { "list", "list", "the vendors there are, and where each comes from", list },
@@ -91,6 +93,7 @@ local VERBS <const> = {
   { "call", "call NAME FUNCTION [JSON]…", "one function against the array of the environment (STORAGE_…)", call },
   { "record", "record NAME --output FILE -- …", "a session of such calls, into a file that has no secrets", record },
   { "replay", "replay FILE", "the same session without the array: what differs first?", replay },
+  { "test", "test NAME", "is it fit for the core? Every function under every fault, on the lab's array", test },
 }
 
 local function usage()

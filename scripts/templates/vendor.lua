@@ -181,7 +181,8 @@ end
 function Box:create_host(name, initiators)
   local own <const>, ports <const> = host_name(name), list.map(initiators, port_name)
   local record <const>, why <const> = self.api:change("POST", HOSTS, { name = own, ports = ports })
-  return host_from(fail.assert(record, why, "make host %s of %s", own, table.concat(ports, ", ")), name)
+  fail.assert(record, why, "make host %s of %s", own, table.concat(ports, ", "))
+  return record.id and host_from(record, name) or self.api:raise_senseless(HOSTS)
 end
 
 --- Only one that nothing is mapped to.

@@ -1,0 +1,200 @@
+--- What each function of the vendor contract is tried on: the scene before it, the call, what must come of it.
+local codec <const> = require "lunalift.codec"
+local contract <const> = require "lib.vendor_contract"
+
+local M <const> = {}
+
+local function mapped(t)
+  local s <const> = { lun = t:lun(), host = t:host() }
+  local _
+  _, s.lun = t:sure("map", s.lun, s.host)
+  return s
+end
+
+local function unmapped(t) return { lun = t:lun(), host = t:host() } end
+
+local function no_copy(t) return { copy = { id = codec.uuid(), source = t:lun(1), target = t:lun(2) } } end
+
+local function copying(t)
+  local s <const> = no_copy(t)
+  s.copy.handle = t:sure("copy_start", s.copy.id, s.copy.source, s.copy.target)
+  return s
+end
+
+local function is_running(t, s)
+  local state <const> = t:sure("copy_poll", s.copy.id, s.copy)
+  return state ~= nil and state.state == "running"
+end
+
+-- What is wrong with a result ------------------------------------------------------------------------------------------------------
+
+local function is_text(value) return type(value) == "string" and value ~= "" end
+
+local function check_device(t, lun, i)
+  local naa <const> = t.rig.naas and t.rig.naas[i]
+  if naa and lun.naa ~= nil and lun.naa ~= naa then return ("naa is %s, ESXi will show %s"):format(lun.naa, naa) end
+end
+
+local function check_lun(t, lun)
+  if type(lun) ~= "table" then return "it is no lun" end
+  if not is_text(lun.id) or not is_text(lun.name) then return "id and name of a lun are texts" end
+  local size <const> = t.rig.size_bytes
+  if math.type(lun.size_bytes) ~= "integer" then return "size_bytes is no whole number" end
+  if size and lun.size_bytes ~= size then return ("size_bytes is %d, not %d"):format(lun.size_bytes, size) end
+  return check_device(t, lun, 1)
+end
+
+local function check_host(host)
+  if type(host) ~= "table" or not is_text(host.id) or not is_text(host.name) then
+    return "a host has an id and a name"
+  end
+  if host.ours and (type(host.ports) ~= "table" or not host.ports[1]) then
+    return "a host that is ours has its ports"
+  end
+end
+
+local function has_id(list, id, what)
+  for _, each in ipairs(list) do
+    if each.id == id then return nil end
+  end
+  return ("%s is not in it"):format(what)
+end
+
+local function check_ports(list)
+  for _, port in ipairs(list) do
+    if not contract.has(contract.FABRICS, port.kind) or not is_text(port.id) then
+      return "a port has a kind and an id"
+    end
+  end
+  if not list[1] then return "there is no port" end
+end
+
+-- The scenes -----------------------------------------------------------------------------------------------------------------------
+
+---@class lib.Scene
+---@field name string the function
+---@field prepare fun(t: lib.Trial): table s what the call is about
+---@field args fun(t: lib.Trial, s: table): any ... of the call
+---@field check fun(t: lib.Trial, s: table, ...): string? what is wrong with its results
+---@field may_lack? boolean the answer may say less, where something went wrong
+---@field holds? fun(t: lib.Trial, s: table): boolean of effects: did it come about?
+---@field took? fun(s: table, result: any) what the call made known
+---@field is_done? fun(t: lib.Trial, s: table, why: Fail): boolean a refusal that means that it came about before
+
+local function nothing() return {} end
+
+---@type lib.Scene[]
+M.SCENES = {
+  {
+    name = "info",
+    prepare = nothing,
+    args = function() end,
+    may_lack = true, -- an account need not see it all
+    check = function(_, _, info)
+      if not is_text(info.vendor) or not is_text(info.product) then return "vendor and product are texts" end
+    end,
+  },
+  {
+    name = "lun_of",
+    prepare = nothing,
+    args = function(t) return t.rig.pvs[1] end,
+    check = function(t, _, lun) return check_lun(t, lun) end,
+  },
+  {
+    name = "targets",
+    prepare = nothing,
+    args = function() end,
+    check = function(_, _, ports) return check_ports(ports) end,
+  },
+  {
+    name = "hosts_of",
+    prepare = function(t) return { host = t:host() } end,
+    args = function(t) return t.rig.initiators, t.host_name end,
+    check = function(_, s, hosts) return check_host(hosts[1]) or has_id(hosts, s.host.id, s.host.name) end,
+  },
+  {
+    name = "create_host",
+    prepare = nothing,
+    args = function(t) return t.host_name, t.ports end,
+    check = function(_, _, host) return check_host(host) end,
+    holds = function(t)
+      local hosts <const> = t:own_hosts()
+      return #hosts == 1 and hosts[1].ours == true
+    end,
+    is_done = function(t, _, why) return why.kind == "conflict" and t:own_hosts()[1] ~= nil end,
+  },
+  {
+    name = "why_none",
+    prepare = nothing,
+    args = function(t) return t.rig.strangers end,
+    check = function(_, _, text) return not is_text(text) and "it says nothing" or nil end,
+  },
+  {
+    name = "remove_host",
+    prepare = function(t) return { host = t:own_host() } end,
+    args = function(_, s) return s.host end,
+    check = function(_, _, said) return said ~= "removed" and ("it says %s"):format(said) or nil end,
+    holds = function(t) return #t:own_hosts() == 0 end,
+  },
+  {
+    name = "maps_of",
+    prepare = mapped,
+    args = function(_, s) return s.lun end,
+    check = function(_, s, hosts) return has_id(hosts, s.host.id, s.host.name) end,
+  },
+  {
+    name = "map",
+    prepare = unmapped,
+    args = function(_, s) return s.lun, s.host end,
+    check = function(t, _, said, lun)
+      if said ~= "made" and said ~= "existing" then return ("it says %s"):format(said) end
+      return check_lun(t, lun) or not lun.naa and "naa is not known, though the volume is mapped" or nil
+    end,
+    holds = function(t, s) return t:map_of(s.lun, s.host) ~= nil end,
+  },
+  {
+    name = "unmap",
+    prepare = mapped,
+    args = function(_, s) return s.lun, s.host end,
+    check = function(_, _, said) return said ~= true and ("it says %s"):format(said) or nil end,
+    holds = function(t, s) return t:map_of(s.lun, s.host) == nil end,
+  },
+  {
+    name = "luns_of",
+    prepare = mapped,
+    args = function(_, s) return s.host end,
+    check = function(_, s, luns) return has_id(luns, s.lun.id, s.lun.name) end,
+  },
+  {
+    name = "find_lun",
+    prepare = function(t)
+      local s <const> = mapped(t) -- of some arrays' volumes the device is known only then
+      return { naa = s.lun.naa, lun = s.lun }
+    end,
+    args = function(_, s) return { naa = s.naa } end,
+    check = function(t, s, lun) return check_lun(t, lun) or has_id({ lun }, s.lun.id, s.lun.name) end,
+  },
+  {
+    name = "copy_start",
+    prepare = no_copy,
+    args = function(_, s) return s.copy.id, s.copy.source, s.copy.target end,
+    took = function(s, handle) s.copy.handle = handle end,
+    check = function() end,
+    holds = is_running,
+  },
+  {
+    name = "copy_poll",
+    prepare = copying,
+    args = function(_, s) return s.copy.id, s.copy end,
+    check = function(_, _, state) return (state or {}).state ~= "running" and "it does not run" or nil end,
+  },
+  {
+    name = "copy_stop",
+    prepare = copying,
+    args = function(_, s) return s.copy.id, s.copy end,
+    check = function() end,
+    holds = function(t, s) return not is_running(t, s) end,
+  },
+}
+
+return M
