@@ -36,7 +36,7 @@ struct watch {
 /* A task that waits for the next event. */
 struct next {
     struct task_op op;
-    struct watch *watch; /* on the task's stack, too; NULL once closed */
+    struct watch *watch; /* NULL once closed */
     struct lift_timer *timer;
     bool is_late;
 };
@@ -266,6 +266,8 @@ int watch_next(lua_State *L)
     if (results > 0)
         return results;
     struct next *next = task_op(L, NEXT, sizeof *next);
+    lua_pushvalue(L, 1);
+    lua_setiuservalue(L, -2, 1); /* keeps the watch while one waits for it */
     next->watch = watch;
     watch->reader = next;
     if (watch->held_up) {

@@ -395,6 +395,8 @@ static int bell_wait(lua_State *L)
     lua_Number within_s = luaL_optnumber(L, 2, 0);
     luaL_argcheck(L, within_s >= 0 && within_s <= WITHIN_MAX_S, 2, "out of range (0 to 604800 s)");
     struct bell_wait *wait = task_op(L, BELL_WAIT, sizeof *wait);
+    lua_pushvalue(L, 1);
+    lua_setiuservalue(L, -2, 1); /* keeps the bell while one waits for it */
     if (!lua_isnoneornil(L, 2))
         wait->timer = lift_timer_new(task_loop(wait->op.task), (uint64_t)ceil(within_s * 1000),
                                      task_op_wake, wait);

@@ -20,6 +20,7 @@ static const struct answer {
 } ANSWERS[] = {
     {"/missing", 404, "application/json",
      "{\"kind\":\"Status\",\"reason\":\"NotFound\",\"code\":404}"},
+    {"/lines", 200, "application/json", "{\"n\":1}\n{\"n\":2}\n"},
     {"vimServiceVersions", 404, "text/plain", "none"},
     {"<RetrieveServiceContent ", 200, "text/xml",
      RETURNS("<rootFolder type='Folder'>group-d1</rootFolder>"

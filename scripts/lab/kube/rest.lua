@@ -155,7 +155,8 @@ local function made(self, call, object)
   access.check_owners(self, call, object)
   local meta <const> = object.metadata
   meta.uid, meta.creationTimestamp, meta.deletionTimestamp, meta.deletionGracePeriodSeconds = nil, nil, nil, nil
-  if call.resource.phase then object.status = { phase = call.resource.phase } end
+  local phase <const> = call.resource.phase
+  if phase or call.resource.status then object.status = phase and { phase = phase } end
   return is_dry(call) and object or self.store:insert(call.resource, object)
 end
 

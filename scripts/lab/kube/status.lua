@@ -12,6 +12,7 @@ local M <const> = {}
 ---@field namespaced boolean
 ---@field short? string[] as kubectl abbreviates it
 ---@field status? boolean has a status subresource
+---@field generation? boolean counts the changes of all but status and metadata
 ---@field returns_deleted? boolean DELETE answers with the object, not with a Status
 ---@field conditional? boolean PUT wants a resourceVersion
 ---@field phase? string in the status of a new one

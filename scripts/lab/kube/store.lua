@@ -114,6 +114,7 @@ function Store:insert(resource, object)
   meta.creationTimestamp = meta.creationTimestamp or (old and old.object.metadata.creationTimestamp) or now()
   object.apiVersion = status.group_version(resource)
   object.kind = resource.kind
+  if resource.generation then meta.generation = meta.generation or 1 end
   tidy(meta)
   bump(self, old and "MODIFIED" or "ADDED", resource, object, old and old.object)
   self.objects[address(resource, meta.namespace, meta.name)] =
@@ -152,8 +153,16 @@ local function check_update(resource, old, new)
   end
 end
 
-local FIXED <const> =
-  { "name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generateName" }
+local FIXED <const> = {
+  "name",
+  "namespace",
+  "uid",
+  "creationTimestamp",
+  "deletionTimestamp",
+  "deletionGracePeriodSeconds",
+  "generateName",
+  "generation",
+}
 
 --- Replace an object; what is being deleted goes with its last finalizer.
 ---@param resource kube.Resource
@@ -176,6 +185,9 @@ function Store:update(resource, new, subresource, dry)
     new.metadata[field] = old.metadata[field]
   end
   new.apiVersion, new.kind, new.metadata.resourceVersion = old.apiVersion, old.kind, old.metadata.resourceVersion
+  if resource.generation and not patch.same(old.spec, new.spec) then
+    new.metadata.generation = old.metadata.generation + 1
+  end
   tidy(new.metadata)
   if patch.same(old, new) or dry then return patch.copy(new) end
   entry.object = new

@@ -186,6 +186,85 @@ describe("the simulated API server", function()
       assert.is_nil(rest.metadata.continue)
     end)
 
+    it("refuses to continue a list that it has forgotten, but for a token to go on with all the same", function()
+      for _, name in ipairs { "a", "b", "c" } do
+        make(name)
+      end
+      local first <const> = ask("GET", LEASES, nil, { args = { limit = "2" } })
+      make "d"
+      local args <const> = { limit = "2", continue = first.metadata.continue }
+      assert.equal(first.metadata.resourceVersion, ask("GET", LEASES, nil, { args = args }).metadata.resourceVersion)
+      cluster.store:forget()
+      local answer <const>, code <const> = ask("GET", LEASES, nil, { args = args })
+      assert.same({ 410, "Expired" }, { code, answer.reason })
+      args.continue = answer.metadata.continue
+      assert.equal("c", ask("GET", LEASES, nil, { args = args }).items[1].metadata.name)
+    end)
+
+    -- The events of a watch, up to its end.
+    local function watch(path, args)
+      args.watch, args.timeoutSeconds = "1", args.timeoutSeconds or "0"
+      local answer <const>, told <const> =
+        cluster:handle {
+          method = "GET",
+          path = path,
+          args = args,
+          headers = { authorization = "Bearer admin" },
+        }, {}
+      answer.stream(function(line)
+        local event <const> = fakes.json.decode(line)
+        local meta <const> = event.object.metadata
+        told[#told + 1] = ("%s %s"):format(event.type, event.object.code or meta.name or meta.resourceVersion)
+        return true
+      end)
+      return told
+    end
+
+    it("tells what has changed since, as the selectors of who watches let it be seen", function()
+      local since <const> = make("a", { labels = { tier = "x" } }).metadata.resourceVersion
+      make("b", { labels = { tier = "x" } })
+      make "c"
+      ask("PATCH", LEASES .. "/a", { metadata = { labels = { tier = "y" } } }, { type = MERGE })
+      ask("PATCH", LEASES .. "/b", { spec = { leaseTransitions = 1 } }, { type = MERGE })
+      ask("PATCH", LEASES .. "/c", { metadata = { labels = { tier = "x" } } }, { type = MERGE })
+      ask("DELETE", LEASES .. "/b")
+      local expected <const> = { "ADDED b", "DELETED a", "MODIFIED b", "ADDED c", "DELETED b" }
+      assert.same(expected, watch(LEASES, { resourceVersion = since, labelSelector = "tier=x" }))
+      local all <const> = watch(LEASES, { resourceVersion = since })
+      assert.same({ "ADDED b", "ADDED c", "MODIFIED a", "MODIFIED b", "MODIFIED c", "DELETED b" }, all)
+    end)
+
+    it("tells all there is to who names no version, and the version in bookmarks", function()
+      make "a"
+      local version <const> = tostring(cluster.store.version)
+      assert.same({ "ADDED a", "BOOKMARK " .. version }, watch(LEASES, { allowWatchBookmarks = "true" }))
+      local args <const> = { sendInitialEvents = "true", resourceVersionMatch = "NotOlderThan" }
+      assert.same({ "ADDED a", "BOOKMARK " .. version }, watch(LEASES, args))
+    end)
+
+    it("tells who comes too late that his version has expired", function()
+      local since <const> = make("a").metadata.resourceVersion
+      make "b"
+      cluster.store:forget()
+      assert.same({ "ERROR 410" }, watch(LEASES, { resourceVersion = since }))
+    end)
+
+    it("counts the changes of a resource's spec", function()
+      local path <const> = "/apis/forklift.konveyor.io/v1beta1/namespaces/vms/vspherexcopyvolumepopulators"
+      local made <const> = ask("POST", path, {
+        apiVersion = "forklift.konveyor.io/v1beta1",
+        kind = "VSphereXcopyVolumePopulator",
+        metadata = { name = "x" },
+        spec = { vmId = "vm-1" },
+        status = { phase = "Succeeded" },
+      })
+      assert.same({ 1, nil }, { made.metadata.generation, made.status })
+      ask("PATCH", path .. "/x/status", { status = { phase = "Waiting" } }, { type = MERGE })
+      ask("PATCH", path .. "/x", { metadata = { labels = { a = "b" } } }, { type = MERGE })
+      local changed <const> = ask("PATCH", path .. "/x", { spec = { vmId = "vm-2" } }, { type = MERGE })
+      assert.same({ 2, "Waiting" }, { changed.metadata.generation, changed.status.phase })
+    end)
+
     it("shows them as rows to who prefers tables", function()
       make "l"
       local answer <const> = fakes.json.decode(cluster:handle({

@@ -76,7 +76,7 @@ describe("a resource", function()
       { is_served = true, has_status = true },
       resources.new(kube, "/api/v1", "persistentvolumeclaims"):discover()
     )
-    local foreign <const> = resources.new(kube, "/apis/forklift.konveyor.io/v1beta1", "vspherexcopyvolumepopulators")
+    local foreign <const> = resources.new(kube, "/apis/forklift.konveyor.io/v1beta1", "networkmaps")
     assert.same({ is_served = false, has_status = false }, foreign:discover())
   end)
 

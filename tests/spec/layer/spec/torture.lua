@@ -38,6 +38,11 @@ function M.tasks()
   local _, late <const> = task.within(0.001, timer.sleep, 60)
   assert(late.kind == "timeout")
   assert(task.shield(5, function() return 1 end):join() == 1)
+  local bell <const> = task.bell()
+  local waiting <const> = task.spawn(function() return bell:wait(60) end)
+  timer.sleep(0)
+  bell:ring()
+  assert(waiting:wait() == true and bell:wait(0.001) == false)
 end
 
 function M.http(peer)
@@ -86,6 +91,11 @@ function M.kube(peer)
   assert(api:patch("/api/v1/x", { metadata = { labels = { a = "b" } } }).ok)
   local _, why <const> = api:get "/missing"
   assert(why.kind == "not_found")
+  local watch <close> = assert(api:watch "/lines")
+  assert(watch:next(5).n == 1 and watch:next(5).n == 2)
+  assert(watch:next(5) == nil)
+  local _, refused <const> = assert(api:watch "/missing"):next(5)
+  assert(refused.status == 404)
 end
 
 function M.vsphere(peer)
