@@ -174,6 +174,14 @@ static bool is_laid_over(const struct state *state, const char *name, struct scr
     return true;
 }
 
+/* The command that checks such scripts; NULL: none. */
+static const char *checker_of(const char *name)
+{
+    return strncmp(name, "vendors.", 8) == 0 ? "vendor"
+           : strncmp(name, "flows.", 6) == 0 ? "flow"
+                                             : NULL;
+}
+
 static void load_script(lua_State *L, const char *name)
 {
     struct script_file file;
@@ -192,8 +200,11 @@ static void load_script(lua_State *L, const char *name)
     if (luaL_loadfilex(L, file.path, "t") != LUA_OK) {
         struct lift_error err = {0};
         lift_fail(&err, LIFT_CONFIG, "%s", lua_tostring(L, -1));
-        lift_hint(&err, "correct it or take it away; see lunalift %s check %s",
-                  strncmp(name, "vendors.", 8) == 0 ? "vendor" : "flow", file.path);
+        if (checker_of(name) != NULL)
+            lift_hint(&err, "correct it or take it away; see lunalift %s check %s",
+                      checker_of(name), file.path);
+        else
+            lift_hint(&err, "correct it or take it away");
         fail_table(L, &err);
         lua_error(L);
     }
