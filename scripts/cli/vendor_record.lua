@@ -6,6 +6,7 @@ local fail <const> = require "lib.fail"
 local flags <const> = require "lib.flags"
 local fs <const> = require "lunalift.fs"
 local json <const> = require "lunalift.json"
+local redact <const> = require "lib.redact"
 local script <const> = require "lunalift.script"
 local timer <const> = require "lunalift.timer"
 local vendor_call <const> = require "cli.vendor_call"
@@ -74,7 +75,9 @@ local function result_of(results, number, item)
   refuse("see what the calls before it returned", "nothing was returned at %s", where)
 end
 
-local function line_of(i, name, results) console.out(("%d  %-12s %s\n"):format(i, name, json.encode(results))) end
+local function line_of(i, name, results)
+  console.out(redact.value(("%d  %-12s %s\n"):format(i, name, json.encode(results))))
+end
 
 -- What fails belongs to the session, too.
 local function make(array, calls)
