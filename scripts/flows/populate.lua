@@ -62,5 +62,5 @@ return function(job)
 
   job:step "prove it"
   job:found(copy:prove())
-  job:done { "naa", "bytes", "copy_seconds", "task", "offloaded", "offload_remark", "proof", "proof_seconds" }
+  job:done { "naa", "bytes", "seen_bytes", "copy_seconds", "task", "offloaded", "offload_remark", "proof", "proof_seconds" }
 end

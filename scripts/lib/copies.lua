@@ -10,7 +10,7 @@ local M <const> = {}
 ---@class lib.Copy
 ---@field job lib.Job
 ---@field found lib.Found as the checks left it
----@field began_s number set by start; of an earlier run's, when that goes on
+---@field began_s? number set by start; nil: an earlier run's goes on
 ---@field last lib.CloneProgress how it ended
 ---@field ready fun(self: lib.Copy): string once nothing speaks against it: who will do it with what, for people
 ---@field go_on fun(self: lib.Copy, earlier: lib.Earlier) what a dead run started is ours: `show` and `start` change nothing then
@@ -49,20 +49,56 @@ function M.subject(copy)
   }
 end
 
+-- Where this run began to look on: of what was copied before, it cannot tell how long it took.
+local function first_seen(copy, state)
+  if copy.began_s then return { at_s = copy.began_s, percent = 0 } end
+  return { at_s = timer.now(), percent = state.blind and 100 or state.percent }
+end
+
+local function progress_of(state, total_bytes, seen)
+  local elapsed_s <const> = timer.now() - seen.at_s
+  local bytes <const> = total_bytes * state.percent // 100
+  local seen_bytes <const> = math.max(0, bytes - total_bytes * seen.percent // 100)
+  local rate <const> = elapsed_s > 0 and seen_bytes / elapsed_s or 0
+  return {
+    percent = state.percent,
+    bytes = bytes,
+    total_bytes = total_bytes,
+    rate = rate,
+    eta_s = rate > 0 and (total_bytes - bytes) / rate or nil,
+    offloaded = state.offloaded,
+  }
+end
+
 --- Follow it to its end: `for progress in copies.follow(copy) do … end`.
 ---@param copy lib.Copy
 ---@return fun(): lib.Progress?
 function M.follow(copy)
   local job <const>, bytes <const>, states <const> = copy.job, copy.found.disk.capacity_bytes, copy:states()
+  local seen
   copy.last = {}
   return function()
     local state <const> = states()
     if state then
-      copy.last = state
-      return job:pace(state, bytes, copy.began_s)
+      copy.last, seen = state, seen or first_seen(copy, state)
+      return progress_of(state, bytes, seen)
     end
-    job:note { bytes = bytes, copy_seconds = math.max(timer.now() - copy.began_s, 0.001), task = copy.last }
+    seen = seen or first_seen(copy, { percent = 0 }) -- a dry run
+    job:note {
+      bytes = bytes,
+      seen_bytes = bytes - bytes * seen.percent // 100,
+      copy_seconds = math.max(timer.now() - seen.at_s, 0.001),
+      task = copy.last,
+    }
   end
+end
+
+-- How fast, as far as this run saw it.
+local function pace_text(facts)
+  if facts.seen_bytes == 0 then return "begun before this run" end
+  local pace <const> = words.size(facts.seen_bytes / facts.copy_seconds) .. "/s"
+  if facts.seen_bytes == facts.bytes then return pace end
+  return ("the last %s at %s"):format(words.size(facts.seen_bytes), pace)
 end
 
 --- Was the data moved by the array? Raises when that was required and it was not.
@@ -72,9 +108,7 @@ function M.judge(copy)
   local job <const>, offloaded <const>, remark <const> = copy.job, copy:judge()
   job:note { offloaded = offloaded, offload_remark = remark }
   if not job.dry_run then offload.insist(job, not offloaded and (remark or "the host does not tell") or nil) end
-  local bytes <const> = job.facts.bytes
-  local rate <const> = words.size(bytes / job.facts.copy_seconds)
-  return ("%s, %s/s, %s"):format(words.size(bytes), rate, words.offload(offloaded, remark))
+  return ("%s, %s, %s"):format(words.size(job.facts.bytes), pace_text(job.facts), words.offload(offloaded, remark))
 end
 
 return M

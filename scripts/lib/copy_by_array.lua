@@ -17,9 +17,7 @@ function M.new(job, found) return setmetatable({ job = job, found = found }, Cop
 
 function Copy:ready() return "nothing is shown to a host" end
 
-function Copy:go_on(earlier)
-  self.copy, self.began_s = earlier.copy, earlier.began_s
-end
+function Copy:go_on(earlier) self.copy = earlier.copy end
 
 function Copy:show() end
 

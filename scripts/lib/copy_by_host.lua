@@ -35,7 +35,7 @@ function Copy:ready()
 end
 
 function Copy:go_on(earlier)
-  self.task_id, self.naa, self.began_s = earlier.task_id, earlier.naa, earlier.began_s
+  self.task_id, self.naa = earlier.task_id, earlier.naa
 end
 
 -- ---- showing ----

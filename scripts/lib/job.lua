@@ -100,25 +100,6 @@ function Job:progress(progress)
   self.report:progress(step_of(self), progress)
 end
 
---- A clone's progress with bytes, rate and time left.
----@param progress lib.CloneProgress
----@param total_bytes integer
----@param began_s number
----@return lib.Progress
-function Job:pace(progress, total_bytes, began_s)
-  local elapsed_s <const> = timer.now() - began_s
-  local bytes <const> = total_bytes * progress.percent // 100
-  local rate <const> = elapsed_s > 0 and bytes / elapsed_s or 0
-  return {
-    percent = progress.percent,
-    bytes = bytes,
-    total_bytes = total_bytes,
-    rate = rate,
-    eta_s = rate > 0 and (total_bytes - bytes) / rate or nil,
-    offloaded = progress.offloaded,
-  }
-end
-
 ---@param fmt string what nothing moves for
 function Job:waiting(fmt, ...) self.report:waiting(step_of(self), fmt:format(...)) end
 

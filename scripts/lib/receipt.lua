@@ -69,8 +69,9 @@ local function copy_of(facts)
   return {
     by = facts.copied_by,
     bytes = facts.bytes,
+    seen_bytes = facts.seen_bytes ~= facts.bytes and facts.seen_bytes or nil,
     ms = ms(facts.copy_seconds),
-    bytes_per_s = math.floor(facts.bytes / facts.copy_seconds),
+    bytes_per_s = math.floor((facts.seen_bytes or facts.bytes) / facts.copy_seconds),
     exit_code = task.exit_code,
     percent = task.percent,
     offloaded = facts.offloaded,

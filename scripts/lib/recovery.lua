@@ -6,7 +6,6 @@ local fail <const> = require "lib.fail"
 local form <const> = require "lib.journal_form"
 local journals <const> = require "lib.journals"
 local log <const> = require "lunalift.log"
-local timer <const> = require "lunalift.timer"
 
 local M <const> = {}
 
@@ -33,7 +32,6 @@ local MUST_AGREE <const> = { "claim", "vm", "vmdk", "lun", "by", "host", "array"
 ---@field task_id string
 ---@field naa? string
 ---@field copy? lib.ArrayCopy in place of a clone
----@field began_s number
 
 -- ---- is the earlier run's clone the one that we would start? ----
 
@@ -46,18 +44,18 @@ local function is_same(a, b)
   return true
 end
 
--- The clone's state, or nil and why it is not ours to go on with.
-local function state_of(clones, source, device, task_id)
+-- Is it ours to go on with?
+local function is_fit(clones, source, device, task_id)
   if clones:offers "taskList" then
     local task <const> = clones:find(task_id)
-    if not task then return nil, "its clone was never started, or is forgotten" end
-    if task.target ~= device or task.source ~= source then return nil, "its clone is of other ends" end
-    if task.state ~= "running" and task.state ~= "done" then return nil, "its clone has " .. task.state end
-    return { started_at = task.startedAt }
+    if not task then return false, "its clone was never started, or is forgotten" end
+    if task.target ~= device or task.source ~= source then return false, "its clone is of other ends" end
+    if task.state ~= "running" and task.state ~= "done" then return false, "its clone has " .. task.state end
+    return true
   end
   local state <const> = clones:poll(task_id) -- upstream's wrapper: what it was started with is in the journal only
-  if not state.running and state.exit_code ~= 0 then return nil, "its clone has failed" end
-  return {}
+  if not state.running and state.exit_code ~= 0 then return false, "its clone has failed" end
+  return true
 end
 
 local function adoptable_clone(job, entries, subject)
@@ -68,20 +66,19 @@ local function adoptable_clone(job, entries, subject)
   local fits <const> = naa and naa == (subject.naa or naa) and stop.args.host.id == subject.host
   if not fits then return nil, "its promises do not fit together" end
   local host <const> = job.site:vcenter():host_again(stop.args.host)
-  local state <const>, why_not <const> =
-    state_of(host:wrapper(), job.request.vmdk.on_host, stop.args.device, stop.args.task_id)
-  if not state then return nil, why_not end
+  local is_ours <const>, why_not <const> =
+    is_fit(host:wrapper(), job.request.vmdk.on_host, stop.args.device, stop.args.task_id)
+  if not is_ours then return nil, why_not end
   local device <const> = host:device(naa)
   if not device or not USABLE[device.Status] then return nil, ("%s is not on any more"):format(naa) end
-  local age_s <const> = state.started_at and math.max(0, timer.epoch() - state.started_at) or 0
-  return { task_id = stop.args.task_id, naa = naa, began_s = timer.now() - age_s }
+  return { task_id = stop.args.task_id, naa = naa }
 end
 
 local function adoptable_copy(job, copy, subject)
   if copy.target.id ~= subject.lun then return nil, "its promises do not fit together" end
   local is_alive <const>, why_not <const> = array_copies.is_alive(job, job.site:array(), copy)
   if not is_alive then return nil, why_not end
-  return { task_id = copy.id, copy = copy, began_s = timer.now() }
+  return { task_id = copy.id, copy = copy }
 end
 
 ---@return lib.Earlier?

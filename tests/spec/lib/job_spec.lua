@@ -509,14 +509,5 @@ describe("a job", function()
       job:progress { percent = 1 }
       assert.same({ "waiting test: esx2 is away" }, job.trace)
     end)
-
-    it("the pace of a clone: bytes, rate and what is left", function()
-      local job <const> = fake_job.new()
-      clock.now_s = 1010
-      local pace <const> = job:pace({ percent = 25, offloaded = true }, 1000, 1000)
-      assert.same({ percent = 25, bytes = 250, total_bytes = 1000, rate = 25, eta_s = 30, offloaded = true }, pace)
-      assert.is_nil(job:pace({ percent = 0 }, 1000, 1000).eta_s)
-      assert.equal(0, job:pace({ percent = 0 }, 1000, 1010).rate)
-    end)
   end)
 end)
