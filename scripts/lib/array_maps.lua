@@ -84,6 +84,12 @@ local function none_there(array, to)
   return fail.hint(why, "register the ESXi host's ports on the array, which gives it no host object by itself")
 end
 
+-- In a dry run. A host object that is made holds one fabric: what is left out then shall not be named now.
+local function host_to_be(to)
+  local _, ports <const> = initiator.one_fabric(to.initiators)
+  return { id = "new", name = to.name, ours = true, made = true, ports = ports }
+end
+
 local function create_host(array, to)
   if not array:offers "create_host" then error(none_there(array, to)) end
   promise_removal(array, to)
@@ -96,7 +102,7 @@ local function create_host(array, to)
     end
     local is_taken <const> = why and why.kind == "conflict" -- perhaps another run made it meanwhile
     return is_taken and find() or nil, why
-  end, { standin = { id = "new", name = to.name, ours = true, made = true }, look = find })
+  end, { standin = host_to_be(to), look = find })
 end
 
 -- Found, or made; with the promise to remove those of our name.

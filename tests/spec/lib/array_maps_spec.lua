@@ -169,6 +169,14 @@ describe("a LUN", function()
     assert.same({ "array.remove_host", "array.unmap new" }, promised())
   end)
 
+  it("is shown on a dry run through what a new host object would hold: one fabric", function()
+    job = fake_job.new { dry_run = true }
+    array.job = job
+    local fc <const> = { kind = "fc", id = "fc.20000025b5000001:20000025b5000002", adapter = "vmhba3" }
+    assert.same({ fc }, show({ A, fc }).through)
+    assert.same({ A }, show({ A }).through)
+  end)
+
   describe("has a host object", function()
     it("that is found when the answer to its making was lost", function()
       lose "create_host"
