@@ -11,8 +11,7 @@
 #include "bindings/check.h"
 #include "bindings/modules.h"
 
-/* A reader that went away is no error: what it missed it did not want. */
-static void write_all(int fd, const char *text, size_t length)
+static bool write_all(int fd, const char *text, size_t length)
 {
     while (length > 0) {
         ssize_t written = write(fd, text, length);
@@ -23,9 +22,10 @@ static void write_all(int fd, const char *text, size_t length)
             struct pollfd ready = {.fd = fd, .events = POLLOUT};
             poll(&ready, 1, -1);
         } else if (errno != EINTR) {
-            return;
+            return false;
         }
     }
+    return true;
 }
 
 /* Output is data, and stays as it is: a short password would otherwise blank words of a manifest.
@@ -34,8 +34,13 @@ static int console_out(lua_State *L)
 {
     size_t length = 0;
     const char *text = luaL_checklstring(L, 1, &length);
-    write_all(STDOUT_FILENO, text, length);
-    return 0;
+    if (write_all(STDOUT_FILENO, text, length)) {
+        lua_pushboolean(L, 1);
+        return 1;
+    }
+    struct lift_error err = {0};
+    lift_fail(&err, LIFT_FAILED, "standard output: %s", strerror(errno));
+    return fail_push(L, &err);
 }
 
 /* Messages may quote a peer that quotes a password. */
@@ -44,7 +49,7 @@ static int console_err(lua_State *L)
     size_t length = 0;
     const char *text = luaL_checklstring(L, 1, &length);
     char *clean = lift_secret_redact(text, length);
-    write_all(STDERR_FILENO, clean, strlen(clean));
+    (void)write_all(STDERR_FILENO, clean, strlen(clean)); /* where would it be said? */
     lift_free(clean);
     return 0;
 }

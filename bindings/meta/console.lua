@@ -4,6 +4,8 @@
 local console = {}
 
 ---@param text string
+---@return boolean? written
+---@return Fail? why nobody reads it any more, or the disk is full
 function console.out(text) end
 ---@param text string
 function console.err(text) end

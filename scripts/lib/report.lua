@@ -9,8 +9,19 @@ local words <const> = require "lib.words"
 
 local M <const> = {}
 
+-- Of the process, whose standard output it is: said once.
+local is_lost = false
+
+-- A copy that nobody watches any more goes on.
+local function put(text)
+  local _, why <const> = console.out(text)
+  if not why or is_lost then return end
+  is_lost = true
+  log.warn("what the run says is lost", { why = fail.text(why) })
+end
+
 -- Standard output is data and goes out as it is; what people read here may quote a peer.
-local function out(text) console.out(log.redact(text)) end
+local function out(text) put(log.redact(text)) end
 
 local REDRAW_EVERY_S <const> = 0.2
 local LINE_EVERY_S <const> = 10
@@ -79,7 +90,7 @@ local function clip(text, width)
   return cut and text:sub(1, cut - 1) or text
 end
 
-function Terminal:draw(text) console.out("\r\27[K" .. clip("  " .. log.redact(text), self.width - 1)) end
+function Terminal:draw(text) put("\r\27[K" .. clip("  " .. log.redact(text), self.width - 1)) end
 
 function Terminal:title(text) out(text .. "\n") end
 
@@ -185,7 +196,7 @@ local function emit(event, fields)
   for key, value in pairs(fields) do
     object[key] = value
   end
-  console.out(json.encode(redact.value(object)) .. "\n")
+  put(json.encode(redact.value(object)) .. "\n")
 end
 
 function Json:title(text) emit("start", { text = text }) end

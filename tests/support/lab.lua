@@ -227,6 +227,7 @@ end
 ---@field argv? string[] the whole command line after the program's name, in place of populate's
 ---@field bin? string another program than the lab's
 ---@field on_terminal? boolean
+---@field into? string file that takes its standard output
 
 --- Start `lunalift populate` for a claim.
 ---@param options? lab.RunOptions
@@ -250,6 +251,7 @@ function Lab:start_populate(options)
   end
   table.move(options.words or {}, 1, #(options.words or {}), #argv + 1, argv)
   if options.argv then argv = table.move(options.argv, 1, #options.argv, 2, { self.bin }) end
+  if options.into then argv = { "sh", "-c", ("exec %s >%s"):format(shell_words(argv), options.into) } end
   if options.on_terminal then argv = { "script", "-qefc", shell_words(argv), "/dev/null" } end
   return assert(process.start { argv = argv, env = environment(self, options.env) })
 end

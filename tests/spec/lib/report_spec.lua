@@ -7,9 +7,13 @@ describe("the report", function()
   local restore, clock, console
 
   -- The report of a style as it is on this console.
-  local function report_on(style, terminal)
+  local function report_on(style, terminal, log)
     console, clock = stand_in.console(terminal), stand_in.clock()
-    restore = stand_in.install { ["lunalift.console"] = console, ["lunalift.timer"] = clock.timer }
+    restore = stand_in.install {
+      ["lunalift.console"] = console,
+      ["lunalift.timer"] = clock.timer,
+      ["lunalift.log"] = log or require "lunalift.log",
+    }
     return require("lib.report").new(style)
   end
 
@@ -265,4 +269,16 @@ error: naa.1 did not appear on esx2 within 1 min 0 s
     assert.is_false(ok)
     assert.equal("bug", why.kind)
   end)
+
+  for _, style in ipairs { "text", "json" } do
+    it("goes on when nobody reads it any more, and says so once: " .. style, function()
+      local log <const> = stand_in.log()
+      local report <const> = report_on(style, nil, log)
+      console.out = function() return nil, { kind = "failed", message = "standard output: Broken pipe" } end
+      report:step_end(STEP)
+      report:step_end(STEP)
+      assert.equal(1, #log.lines)
+      assert.equal("standard output: Broken pipe", log.lines[1].fields.why)
+    end)
+  end
 end)
