@@ -62,5 +62,16 @@ return function(job)
 
   job:step "prove it"
   job:found(copy:prove())
-  job:done { "naa", "bytes", "seen_bytes", "copy_seconds", "task", "offloaded", "offload_remark", "proof", "proof_seconds" }
+  volumes.warn_of_loss(job, job.site:kube(), volume)
+  job:done {
+    "naa",
+    "bytes",
+    "seen_bytes",
+    "copy_seconds",
+    "task",
+    "offloaded",
+    "offload_remark",
+    "proof",
+    "proof_seconds",
+  }
 end

@@ -100,4 +100,22 @@ function M.of_claim(job, kube, namespace, name)
   }
 end
 
+local function loss_of(kube, claim)
+  local now <const>, why <const> = kube:get(claim_path(claim.namespace, claim.name))
+  if not now then return why.kind == "not_found" and "was deleted" or nil end
+  if now.metadata.uid ~= claim.uid then return "was deleted and made anew" end
+  return now.metadata.deletionTimestamp and "is being deleted" or nil
+end
+
+--- Say so if the claim went while its volume was filled. Asked once: an answer that does not come is no reason to wait.
+---@param job lib.Job
+---@param kube Kube
+---@param volume lib.Volume
+function M.warn_of_loss(job, kube, volume)
+  local claim <const> = volume.claim
+  local loss <const> = loss_of(kube, claim)
+  if not loss then return end
+  job:warn("claim %s/%s %s meanwhile: volume %s may go with it", claim.namespace, claim.name, loss, volume.name)
+end
+
 return M

@@ -66,6 +66,13 @@ describe("populate, on a site", function()
     assert.matches("▸ copy +[█▌]+ +%d+ %% +%d", ended.out)
   end)
 
+  it("copies though what it says is lost, and says that once", function()
+    local ended <const> = lab:populate { into = "/dev/full" }
+    assert_copied(ended)
+    assert.equal(1, select(2, ended.err:gsub("what the run says is lost", "")), ended.err)
+    assert.matches("standard output: No space left on device", ended.err)
+  end)
+
   it("warns of a VM that is on", function()
     local ended <const> = lab:populate { claim = "vm-59-disk-1" }
     assert.matches("Z warning: VM twin is poweredOn: ", ended.out)
@@ -158,5 +165,16 @@ describe("populate, on a site", function()
       assert.equal(is_said, ended.err:find(" debug vsphere Login", 1, true) ~= nil, words)
       lab:assert_no_secret(ended.err)
     end
+  end)
+
+  it("says that the claim was deleted meanwhile", function()
+    local doomed <const> = lab:claim "vm-58-disk-1"
+    lab:host("vmkfstools", { rate = 4194304, xcopy = 1 })
+    local run <const> = lab:start_populate { claim = doomed.name }
+    labs.wait_until(20, "a writer", function() return lab:state().hosts[1].writers[1] end)
+    assert(lab.kube:delete(("/api/v1/namespaces/%s/persistentvolumeclaims/%s"):format(doomed.namespace, doomed.name)))
+    local ended <const> = run:wait()
+    assert.equal(0, ended.code, ended.err)
+    assert.matches("warning: claim move/vm%-58%-disk%-1 was deleted meanwhile: volume %S+ may go with it", ended.out)
   end)
 end)

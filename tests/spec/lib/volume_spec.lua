@@ -141,4 +141,24 @@ describe("the volume of a claim", function()
     raised "a/b?c"
     assert.equal(CLAIMS .. "a%2Fb%3Fc", kube.asked[1])
   end)
+
+  it("may go with its claim while it is filled, which is said", function()
+    claim("data", "pvc-1")
+    pv("pvc-1", { driver = "d", volumeHandle = "h" })
+    local function warnings()
+      local volume <const>, job <const> = find()
+      return function(object)
+        kube.objects[CLAIMS .. "data"] = object
+        require("lib.volume").warn_of_loss(job, kube, volume)
+        return table.remove(fake_job.only(job.trace, "warning"))
+      end
+    end
+    local told <const> = warnings()
+    local there <const> = kube.objects[CLAIMS .. "data"]
+    assert.is_nil(told(there))
+    assert.is_nil(told(function() return nil, { kind = "unreachable", message = "away" } end))
+    assert.equal("warning claim shop/data was deleted meanwhile: volume pvc-1 may go with it", told(nil))
+    assert.matches("was deleted and made anew", told { metadata = { uid = "another" } })
+    assert.matches("is being deleted", told { metadata = { uid = "uid-data", deletionTimestamp = "now" } })
+  end)
 end)
