@@ -15,6 +15,7 @@ local M <const> = {}
 
 local PROGRAM <const> = os.getenv "LUNALIFT_KUBELAB" or "kubelab"
 local READY_WITHIN_S <const> = 60
+local ETCD_WITHIN_S <const>, ETCD_TRIES <const> = 10, 3
 local BOUND_WITHIN_S <const>, GONE_WITHIN_S <const> = 20, 45 -- the collector may look around first, for 30 s
 local ADMIN_TOKEN <const>, CONTROLLERS_TOKEN <const> = "admintoken", "controllerstoken"
 local ISSUER <const> = "https://kubernetes.default.svc"
@@ -54,7 +55,7 @@ function M.free_port()
   return port
 end
 
-local function start_etcd(self)
+local function try_etcd(self)
   local clients <const> = "http://127.0.0.1:" .. M.free_port()
   local peers <const> = "http://127.0.0.1:" .. M.free_port()
   self.etcd_url = clients
@@ -70,6 +71,19 @@ local function start_etcd(self)
     "--initial-advertise-peer-urls=" .. peers,
     "--initial-cluster=default=" .. peers
   )
+  local door <const> = http.client { base = clients }
+  return pcall(lab_site.wait_until, ETCD_WITHIN_S, function() return door:get "/health" ~= nil end)
+end
+
+-- A port that was free may be somebody's by the time it is used.
+local function start_etcd(self)
+  for _ = 1, ETCD_TRIES do
+    if try_etcd(self) then return end
+    self.etcd:kill "KILL"
+    self.etcd:wait()
+    process.run { argv = { "rm", "-rf", self.dir .. "/etcd" } }
+  end
+  error "etcd does not start"
 end
 
 local function is_ready(self)

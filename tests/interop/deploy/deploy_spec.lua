@@ -324,11 +324,24 @@ describe("on a real API server", function()
       assert.matches("Waiting.*no class", must { "describe", "vxvp", "-n", "move", "upstream" })
     end)
 
+    it("may let go what it held back when a namespace ends, and its rights there with it", function()
+      must { "create", "namespace", "brief" }
+      must { "apply", "-n", "brief", "-f", BINDINGS }
+      local claims <const> = resources.new(ours, "/api/v1", "persistentvolumeclaims")
+      local held <const> = prime "brief"
+      held.metadata.finalizers = json.array { "lunalift.io/populate" }
+      assert(claims:create(held))
+      assert(claims:delete(held))
+      must { "delete", "-n", "brief", "-f", BINDINGS }
+      assert_denied(claims:create(prime "brief"))
+      assert(claims:patch("brief", "prime-1", { metadata = { finalizers = json.null } }))
+      lab_site.wait_until(10, function() return not claims:get("brief", "prime-1") end)
+    end)
+
     it("may do nothing of it elsewhere, and nothing else anywhere", function()
       assert_denied(ours:create(CLAIMS:format "default", prime "default"))
-      assert_denied(ours:patch(CLAIMS:format "default" .. "/my-pvc", { metadata = {} }))
       assert_denied(ours:delete(CLAIMS:format "default" .. "/my-pvc"))
-      assert_denied(ours:patch(GROUP .. "/namespaces/default/vspherexcopyvolumepopulators/vm-1-xcopy-1", {}))
+      assert_denied(ours:patch(GROUP .. "/namespaces/default/vspherexcopyvolumepopulators/vm-1-xcopy-1/status", {}))
       assert_denied(ours:get "/api/v1/namespaces/default/pods")
       for _, path in ipairs {
         "/api/v1/secrets",
