@@ -133,6 +133,10 @@ test_ssh() {
     answers 'without globbing' 'status == "1" and m.stdErr:find("*", 1, true)'
     ask_ssh '--version;touch pwned $(touch pwned)'
     answers 'and without a shell' 'status == "1" and m.stdErr:find "Unknown option"'
+    ask_ssh "$(printf -- '--version\ntouch pwned\n`touch pwned`')"
+    answers 'nor does a second line run' 'status == "1" and m.stdErr:find "Unknown option"'
+    ask_ssh "--clone -s /vmfs/volumes/ds1/x';touch\${IFS}pwned;'.vmdk -t /vmfs/devices/disks/y"
+    answers 'or what ran as root upstream' 'status == "1" and m.stdErr:find "not found"'
     holds 'that would run anything' absent "$BOX/pwned"
 }
 

@@ -121,22 +121,6 @@ test_reap() {
     ask --task-kill -i 01d00000
 }
 
-test_reap_descriptors() {
-    vm=$BOX/vmfs/volumes/ds1/vm
-    for id in 01d00001 01d00002; do
-        : >"$vm/lunalift-rdmdisk-$id-rdm.vmdk"
-        touch "$vm/lunalift-rdmdisk-$id.vmdk" "$vm/mine-rdmdisk-$id.vmdk" "$vm/lunalift-rdmdisk-My own.vmdk"
-    done
-    rm "$vm/lunalift-rdmdisk-01d00001.vmdk"
-    touch -d '6 days ago' "$vm"/*01d00001* "$vm/lunalift-rdmdisk-My own.vmdk"
-    start
-    settle
-    holds 'a start reaps descriptors whose tasks a reboot took' absent "$vm/lunalift-rdmdisk-01d00001-rdm.vmdk"
-    holds 'once they are old' [ -e "$vm/lunalift-rdmdisk-01d00002-rdm.vmdk" ]
-    holds 'but nothing of others' [ -e "$vm/mine-rdmdisk-01d00001.vmdk" ]
-    holds 'whatever its name' [ -e "$vm/lunalift-rdmdisk-My own.vmdk" ]
-}
-
 test_space() {
     echo 100 >"$BOX/etc/tmp-kib"
     ask --clone -s "$SRC" -t "$DST"
