@@ -6,6 +6,7 @@
 #include "bindings/check.h"
 #include "bindings/login.h"
 #include "bindings/modules.h"
+#include "bindings/ssh.h"
 #include "bindings/task.h"
 #include "bindings/vim_value.h"
 #include "engine/clone.h"
@@ -17,7 +18,8 @@
 #define EXTENTS_MAX 64 /* the wrapper's own limit */
 
 struct clone {
-    struct login *login;
+    struct login *login; /* or */
+    struct lift_ssh *ssh;
     struct lift_clone *clone; /* NULL once closed */
     struct lift_clone_features features;
 };
@@ -29,7 +31,17 @@ static int clone_close(lua_State *L)
     clone->clone = NULL;
     login_unref(clone->login);
     clone->login = NULL;
+    lift_ssh_free(clone->ssh);
+    clone->ssh = NULL;
     return 0;
+}
+
+static struct clone *clone_push(lua_State *L)
+{
+    struct clone *clone = lua_newuserdatauv(L, sizeof *clone, 0);
+    *clone = (struct clone){0};
+    luaL_setmetatable(L, CLONE);
+    return clone;
 }
 
 static int over_esxcli(lua_State *L)
@@ -37,12 +49,21 @@ static int over_esxcli(lua_State *L)
     struct lift_moref host;
     struct login *login = login_check(L, 1);
     vim_check_moref(L, 2, &host);
-    struct clone *clone = lua_newuserdatauv(L, sizeof *clone, 0);
-    *clone = (struct clone){0};
-    luaL_setmetatable(L, CLONE);
+    struct clone *clone = clone_push(L);
     clone->login = login_ref(login);
     clone->clone = lift_clone_esxcli(login->vs, &host);
     return 1;
+}
+
+static int over_ssh(lua_State *L)
+{
+    struct lift_ssh *ssh = ssh_check(L, 1);
+    const char *datastore = luaL_checkstring(L, 2);
+    struct clone *clone = clone_push(L);
+    struct lift_error err = {0};
+    clone->ssh = lift_ssh_ref(ssh);
+    clone->clone = lift_clone_ssh(ssh, datastore, &err);
+    return clone->clone ? 1 : fail_push(L, &err);
 }
 
 static bool *feature(struct lift_clone_features *features, const char *name)
@@ -71,7 +92,8 @@ static int clone_offers(lua_State *L)
 
 struct call {
     struct task_op op;
-    struct login *login;
+    struct login *login; /* or */
+    struct lift_ssh *ssh;
     struct lift_clone_call *call;
     enum lift_clone_op what;
     char *message; /* NULL: none came */
@@ -88,6 +110,8 @@ static int call_close(lua_State *L)
     c->message = NULL;
     login_unref(c->login);
     c->login = NULL;
+    lift_ssh_free(c->ssh);
+    c->ssh = NULL;
     return 0;
 }
 
@@ -120,7 +144,10 @@ static int push_refusal(lua_State *L, struct call *c)
     int reply = lua_gettop(L);
     if (replied && lua_getfield(L, reply, "stdErr") == LUA_TSTRING && lua_rawlen(L, -1) > 0)
         lift_quote(c->err.text, sizeof c->err.text, lua_tostring(L, -1));
-    fail_push(L, &c->err);
+    if (c->ssh)
+        ssh_fail_push(L, c->ssh, &c->err);
+    else
+        fail_push(L, &c->err);
     if (replied) {
         lua_pushvalue(L, reply);
         lua_setfield(L, -2, "reply");
@@ -155,7 +182,10 @@ static int start(lua_State *L, enum lift_clone_op what, const struct lift_clone_
     struct clone *clone = luaL_checkudata(L, 1, CLONE);
     luaL_argcheck(L, clone->clone != NULL, 1, "the clone is closed");
     struct call *c = task_op(L, CALL, sizeof *c);
-    c->login = login_ref(clone->login);
+    if (clone->ssh)
+        c->ssh = lift_ssh_ref(clone->ssh);
+    else
+        c->login = login_ref(clone->login);
     c->what = what;
     c->call =
         lift_clone_start(clone->clone, what, args,
@@ -296,7 +326,8 @@ int open_clone(lua_State *L)
                                        {"tasks", clone_tasks},     {"clean", clone_clean},
                                        {"digest", clone_digest},   {"preflight", clone_preflight},
                                        {"offers", clone_offers},   {NULL, NULL}};
-    static const luaL_Reg functions[] = {{"over_esxcli", over_esxcli}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"over_esxcli", over_esxcli}, {"over_ssh", over_ssh}, {NULL, NULL}};
     type_new(L, CLONE, methods, clone_close);
     type_new(L, CALL, NULL, call_close);
     luaL_newlib(L, functions);

@@ -1,10 +1,11 @@
 /*
- * The clone protocol of vmkfstools-wrapper: one protocol; esxcli here, SSH later.  This file knows
+ * The clone protocol of vmkfstools-wrapper: one protocol, over esxcli or SSH.  This file knows
  * commands, encoding and the shape of replies; what a reply's JSON means is the caller's business.
  */
 #pragma once
 
 #include "esxcli.h"
+#include "ssh.h"
 
 struct lift_clone; /* the wrapper of one host, as this session sees it */
 
@@ -21,10 +22,17 @@ enum lift_clone_op {
 
 LIFT_NODISCARD struct lift_clone *lift_clone_esxcli(struct lift_vsphere *vs,
                                                     const struct lift_moref *host);
+/*
+ * By requests `DS=<datastore>;CMD=<options>`, to a key that may do nothing else.  The datastore, on
+ * which some hosts have the script, is its name below /vmfs/volumes: LIFT_CONFIG for one that a
+ * shell could take for more.
+ */
+LIFT_NODISCARD struct lift_clone *lift_clone_ssh(struct lift_ssh *ssh, const char *datastore,
+                                                 struct lift_error *err);
 void lift_clone_free(struct lift_clone *clone);
 
 /* What `version` said the host offers.  percent: values may be sent as "pct:…", so that no name is
- * run by hostd's shell. */
+ * run by a shell of the host. */
 struct lift_clone_features {
     bool task_id, kill, list, digest, preflight, percent;
 };
@@ -42,8 +50,9 @@ struct lift_clone_args {
  * `message` is the wrapper's own text (JSON, or empty after a clean), borrowed until `done`
  * returns, whatever its status was; NULL when there was no usable answer.  err is set when the
  * status was not 0 (LIFT_FAILED) or there was none. START, KILL and CLEAN are effects.  Towards a
- * host without `percent`, a name with ' " $ ` \ is refused: LIFT_CONFIG, nothing sent. An operation
- * that the host does not offer is LIFT_UNSUPPORTED, nothing sent.
+ * host without `percent`, a name with ' " $ ` \ is refused, over SSH any but a plain one:
+ * LIFT_CONFIG, nothing sent. An operation that the host does not offer is LIFT_UNSUPPORTED, nothing
+ * sent; so is a VERSION that something else than a wrapper answers.
  */
 typedef void lift_clone_fn(void *payload, const char *message, const struct lift_error *err);
 struct lift_clone_call;

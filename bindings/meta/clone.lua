@@ -22,6 +22,13 @@ local Clone = {}
 ---@return Clone
 function clone.over_esxcli(session, host) end
 
+--- By requests `DS=<datastore>;CMD=…` to a key that may do nothing else. Failures to log in are as of Ssh:exec.
+---@param ssh Ssh
+---@param datastore string id below /vmfs/volumes of one that may hold the script
+---@return Clone?
+---@return Fail? why
+function clone.over_ssh(ssh, datastore) end
+
 --- What the host has; also decides how later values are encoded and which operations are offered. Fails unsupported without a wrapper.
 ---@return { version: string, features: string[] }? found
 ---@return Fail? why

@@ -5,7 +5,6 @@ local env <const> = require "lunalift.env"
 local exporters <const> = require "lib.exporter"
 local fail <const> = require "lib.fail"
 local flags <const> = require "lib.flags"
-local hints <const> = require "lib.hints"
 local jobs <const> = require "lib.job"
 local journals <const> = require "lib.journals"
 local log <const> = require "lunalift.log"
@@ -14,6 +13,7 @@ local report <const> = require "lib.report"
 local script <const> = require "lunalift.script"
 local secret <const> = require "lunalift.secret"
 local site <const> = require "lib.site"
+local ssh_flags <const> = require "cli.ssh_flags"
 local task <const> = require "lunalift.task"
 local timer <const> = require "lunalift.timer"
 local vendor_doc <const> = require "lib.vendor_doc"
@@ -83,14 +83,6 @@ M.FLAGS = {
   },
   { name = "vsphere-thumbprint", help = "vCenter's certificate, SHA-1 or SHA-256: AA:BB:…" },
   { name = "ca-file", help = "PEM file of certificate authorities to trust, for vCenter and array" },
-  { name = "esxi-clone-method", env = "ESXI_CLONE_METHOD", default = "vib", help = "how the host is reached: vib" },
-  { name = "ssh-private-key", env = "SSH_PRIVATE_KEY", type = "secret", help = "base64 of a PEM text, for ssh" },
-  {
-    name = "ssh-public-key",
-    env = "SSH_PUBLIC_KEY",
-    type = "secret",
-    help = "base64 of a line of authorized_keys, for ssh",
-  },
   {
     name = "disable-vvol-method",
     env = "DISABLE_VVOL_METHOD",
@@ -210,6 +202,7 @@ local IGNORED <const> = {
   stderrthreshold = "string",
   vmodule = "string",
 }
+table.move(ssh_flags.FLAGS, 1, #ssh_flags.FLAGS, #M.FLAGS + 1, M.FLAGS)
 for name, type in pairs(IGNORED) do
   M.FLAGS[#M.FLAGS + 1] = { name = name, type = type, ignored = true, help = "" }
 end
@@ -250,28 +243,6 @@ function M.check_mandatory(values, mandatory)
       fail.new("config", "either STORAGE_TOKEN or both STORAGE_USERNAME and STORAGE_PASSWORD must be provided")
     error(fail.hint(why, "set them in the environment, or give --storage-username and --storage-password"))
   end
-end
-
--- Forklift puts base64 of the keys' texts into its Secret, which Kubernetes decodes once on its way into the environment.
-local function check_ssh_keys(values)
-  for _, name in ipairs { "ssh-private-key", "ssh-public-key" } do
-    local key <const> = values[name]
-    local variable <const> = name:upper():gsub("-", "_")
-    if not is_given(key) then
-      fail.raise("config", "the clone method ssh needs %s", variable)
-    elseif not key:unbase64() then
-      error(fail.hint(fail.new("config", "%s is no base64", variable), "give base64 of the key's text"))
-    end
-  end
-end
-
-function M.check_method(values)
-  local text <const> = values["esxi-clone-method"]
-  local method <const> = text:lower():match "^%s*(.-)%s*$"
-  if method == "" or method == "vib" then return "vib" end
-  if method ~= "ssh" then error(fail.hint(fail.new("config", "unknown ESXi clone method '%s'", text), "use vib")) end
-  check_ssh_keys(values)
-  hints.raise "ssh not in this build"
 end
 
 -- vCenter's certificate authority as forklift hands it over.
@@ -499,7 +470,7 @@ function M.run(args)
   if #rest > 0 then refuse_word(rest[1]) end
   M.check_mandatory(values, M.MANDATORY)
   local request <const> = M.request_of(values)
-  request.method = M.check_method(values)
+  request.method, request.ssh = ssh_flags.method(values)
   arrays.check_name(values["storage-vendor-product"])
   receipts.check(request.receipt)
 

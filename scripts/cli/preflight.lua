@@ -10,6 +10,7 @@ local populate <const> = require "cli.populate"
 local redact <const> = require "lib.redact"
 local report <const> = require "lib.report"
 local site <const> = require "lib.site"
+local ssh_flags <const> = require "cli.ssh_flags"
 local task <const> = require "lunalift.task"
 
 local M <const> = {}
@@ -142,11 +143,17 @@ local function job_of(request, conf)
   }
 end
 
+-- A key that is none is a check that fails, like others.
+local function take_method(request, values)
+  local known <const>, method <const>, ssh <const> = pcall(ssh_flags.method, values)
+  request.method, request.ssh = known and method or nil, ssh
+  request.method_why = not known and fail.of(method) or nil
+end
+
 local function job_of_copy(values)
   populate.check_mandatory(values, populate.MANDATORY)
   local request <const> = populate.request_of(values)
-  local known <const>, method <const> = pcall(populate.check_method, values)
-  request.method, request.method_why = known and method or nil, not known and fail.of(method) or nil
+  take_method(request, values)
   request.bind_within_s = 0 -- nothing binds a claim while we look
   return job_of(request, populate.site_conf(values))
 end
@@ -160,6 +167,7 @@ local function job_of_host(values)
     clone_slots = values["clone-slots"],
     patience_s = values.patience,
   }
+  take_method(request, values)
   return job_of(request, { vcenter = populate.vcenter_conf(values) })
 end
 

@@ -9,6 +9,7 @@ local populate <const> = require "cli.populate"
 local reaping <const> = require "lib.reaping"
 local report <const> = require "lib.report"
 local site <const> = require "lib.site"
+local ssh_flags <const> = require "cli.ssh_flags"
 local task <const> = require "lunalift.task"
 
 local M <const> = {}
@@ -49,6 +50,10 @@ local SHARED <const> = {
   vv = true,
   help = true,
 }
+
+for _, flag in ipairs(ssh_flags.FLAGS) do
+  SHARED[flag.name] = true
+end
 
 local PEERS <const> = {
   "storage-vendor-product",
@@ -143,9 +148,12 @@ function M.run(args)
   if needs_peers then populate.check_mandatory(values, PEERS) end
 
   local kube <const> = { kubeconfig = values.kubeconfig, master = values.master }
+  local method <const>, ssh <const> = ssh_flags.method(values)
   local job <const> = jobs.new {
     name = "reap",
     request = {
+      method = method,
+      ssh = ssh,
       journal = values.journal,
       namespace = values.namespace ~= "" and values.namespace or nil,
       apply = values.apply,

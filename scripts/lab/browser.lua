@@ -87,22 +87,38 @@ function M.search(datastore, path, spec, is_deep)
   return is_deep and vim.array("HostDatastoreBrowserSearchResults", results) or results[1]
 end
 
+-- Where a file is, or would be.
+local function locate(datastores, path)
+  local name <const>, file <const> = path:match "^%[(.-)%] (.+)$"
+  for _, datastore in ipairs(datastores) do
+    if datastore.name == name then return datastore.folder .. "/" .. file end
+  end
+  error(vim.fault("InvalidDatastore", "Invalid datastore path '" .. path .. "'.", { { "name", name } }))
+end
+
 --- One file, and nothing else that its text may name.
 ---@param datastores lab.Datastore[] of the datacenter
 ---@param path string "[ds] dir/file"
 function M.delete(datastores, path)
-  local name <const>, file <const> = path:match "^%[(.-)%] (.+)$"
-  for _, datastore in ipairs(datastores) do
-    if datastore.name == name then
-      local on_disk <const> = datastore.folder .. "/" .. file
-      local found <const> = fs.stat(on_disk)
-      if not found then error(not_found(path)) end
-      if found.kind == "directory" then error(vim.fault("CannotDeleteFile", path, { { "file", path } })) end
-      assert(fs.remove(on_disk))
-      return
-    end
+  local on_disk <const> = locate(datastores, path)
+  local found <const> = fs.stat(on_disk)
+  if not found then error(not_found(path)) end
+  if found.kind == "directory" then error(vim.fault("CannotDeleteFile", path, { { "file", path } })) end
+  assert(fs.remove(on_disk))
+end
+
+---@param from lab.Datastore[] of the source's datacenter
+---@param source string "[ds] dir/file"
+---@param to lab.Datastore[]
+---@param destination string
+---@param force? boolean over a file that is there
+function M.move(from, source, to, destination, force)
+  local old <const>, new <const> = locate(from, source), locate(to, destination)
+  if not fs.stat(old) then error(not_found(source)) end
+  if fs.stat(new) and not force then
+    error(vim.fault("FileAlreadyExists", destination .. " exists", { { "file", destination } }))
   end
-  error(vim.fault("InvalidDatastore", "Invalid datastore path '" .. path .. "'.", { { "name", name } }))
+  assert(fs.rename(old, new))
 end
 
 return M

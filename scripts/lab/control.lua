@@ -180,6 +180,20 @@ function HOST.outside(_, host, body)
   return body
 end
 
+--- SSH: { line = "upstream" }: another line for the key; { renew = true }: another host key; { lockdown = "lockdownNormal" }: as vCenter
+--- shows it; { off = true }: nobody listens.
+function HOST.ssh(site, host, body)
+  if body.line then site.ssh:authorize(host, body.line) end
+  host.lockdown = body.lockdown
+  if body.renew then
+    host.sshd:stop()
+    host.sshd:make_host_key()
+    host.sshd:start()
+  end
+  if body.off then host.sshd:stop() end
+  return { fingerprint = host.sshd.fingerprint }
+end
+
 --- Install another variant of the wrapper.
 function HOST.wrapper(site, host, body)
   site:install_wrapper(host, body.variant)

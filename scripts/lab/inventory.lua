@@ -276,6 +276,7 @@ function M.add_host(tree, parent, host, vms)
         { "product", product(host) },
         { "storageDevice", storage.info(host) },
         { "virtualNicManagerInfo", management(host) },
+        { "lockdownMode", host.lockdown or "lockdownDisabled" },
       })
     end,
     hardware = vim.object("HostHardwareInfo", {

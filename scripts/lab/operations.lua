@@ -499,20 +499,38 @@ end
 M.SearchDatastore_Task = search("search", false)
 M.SearchDatastoreSubFolders_Task = search("searchSubFolders", true)
 
+local function datastores_of(vc, ref, name)
+  if not ref then error(invalid(name)) end -- two datacenters may have datastores of one name
+  local datacenter <const> = vc.tree:find(ref) or error(not_found(ref))
+  local datastores <const> = {}
+  for i, each in ipairs(vc.tree:below(datacenter, "Datastore", true)) do
+    datastores[i] = each.datastore
+  end
+  return datastores
+end
+
 M.DeleteDatastoreFile_Task = {
   of = "FileManager",
   takes = "name datacenter?:ref",
   effect = true,
   run = function(vc, object, args)
-    if not args.datacenter then error(invalid "datacenter") end -- two of them may have datastores of one name
-    local datacenter <const> = vc.tree:find(args.datacenter) or error(not_found(args.datacenter))
-    return vc:start_task("FileManager.deleteFile", object, function()
-      local datastores <const> = {}
-      for i, each in ipairs(vc.tree:below(datacenter, "Datastore", true)) do
-        datastores[i] = each.datastore
-      end
-      browser.delete(datastores, args.name)
-    end)
+    local datastores <const> = datastores_of(vc, args.datacenter, "datacenter")
+    return vc:start_task("FileManager.deleteFile", object, function() browser.delete(datastores, args.name) end)
+  end,
+}
+
+M.MoveDatastoreFile_Task = {
+  of = "FileManager",
+  takes = "sourceName sourceDatacenter?:ref destinationName destinationDatacenter?:ref force?:bool",
+  effect = true,
+  run = function(vc, object, args)
+    local from <const> = datastores_of(vc, args.sourceDatacenter, "sourceDatacenter")
+    local to <const> = datastores_of(vc, args.destinationDatacenter or args.sourceDatacenter, "destinationDatacenter")
+    return vc:start_task(
+      "FileManager.move",
+      object,
+      function() browser.move(from, args.sourceName, to, args.destinationName, args.force) end
+    )
   end,
 }
 

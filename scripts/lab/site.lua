@@ -16,6 +16,7 @@ local kube <const> = require "lab.kube"
 local control <const> = require "lab.control"
 local process <const> = require "lunalift.process"
 local scenario <const> = require "lab.scenario"
+local ssh <const> = require "lab.ssh"
 local script <const> = require "lunalift.script"
 local vcenter <const> = require "lab.vcenter"
 local xml <const> = require "lunalift.xml"
@@ -32,6 +33,7 @@ local M <const> = {}
 ---@field array lab.Array
 ---@field copier lab.Copier
 ---@field kube lab.Kube
+---@field ssh? lab.Ssh where the scenario asks for it: esxi.ssh
 ---@field hosts lab.Host[]
 ---@field vms lab.Vm[]
 ---@field datastores lab.Datastore[]
@@ -191,7 +193,7 @@ local function make_host(site, given)
     moref = given.moref,
     root = ("%s/hosts/%s"):format(site.dir, given.name),
     uuid = disks.uuid(given.name),
-    address = given.address or "127.0.0.1",
+    address = given.address or ("127.0.0.%d"):format(#site.hosts + 1),
     hbas = given.hbas,
     fabric = site.fabric,
     settings = settings.settings,
@@ -199,7 +201,7 @@ local function make_host(site, given)
     rescan_s = settings.rescan_s,
     esxcli_s = settings.esxcli_s,
   }
-  host.busybox = site.busybox
+  host.busybox, host.lockdown = site.busybox, given.lockdown
   host:install(site.scripts .. "/lab/esxi", site.busybox, site.applets)
   site:install_wrapper(host, given.wrapper or settings.wrapper)
   site:set_vmkfstools(host, given.vmkfstools or settings.vmkfstools)
@@ -495,6 +497,7 @@ local function describe(site, leaves)
       thumbprint = leaves.vcenter.sha256,
       uuid = site.vcenter.uuid,
     },
+    ssh = site.ssh and site.ssh:env(),
     hosts = json.array(hosts),
     vms = json.array(vms),
     arrays = json.array { array_entry(site, leaves.array) },
@@ -550,6 +553,7 @@ function M.start(options)
   end
   site.vcenter:listen { cert = leaves.vcenter.cert, key = leaves.vcenter.key }
   start_kube(site, leaves.kube)
+  if site.scenario.esxi.ssh then site.ssh = ssh.start(site, site.scenario.esxi.ssh) end
   site.control = control.listen(site)
   local described <const> = describe(site, leaves)
   files.replace(site.dir .. "/site.env", environment.text(described))
@@ -559,7 +563,7 @@ end
 
 --- End what runs: services first, then copies that outlived their callers.
 function Site:stop()
-  for _, service in ipairs { self.control, self.vcenter, self.array, self.copier, self.kube } do
+  for _, service in ipairs { self.control, self.vcenter, self.array, self.copier, self.kube, self.ssh } do
     service:close()
   end
   for _, host in ipairs(self.hosts) do

@@ -14,8 +14,8 @@ local START_S <const> = 20
 local CONFIG <const> = [[
 ListenAddress %s
 Port %d
-HostKey %s/host_key
-AuthorizedKeysFile %s/authorized_keys
+HostKey "%s/host_key"
+AuthorizedKeysFile "%s/authorized_keys"
 PidFile none
 StrictModes no
 UsePAM no
@@ -58,32 +58,33 @@ end
 ---@param lines string of authorized_keys
 function Sshd:authorize(lines) files.replace(self.folder .. "/authorized_keys", lines) end
 
---- What it logged so far.
+--- What it logged since its start.
 ---@return string
-function Sshd:log() return select(2, self.process:output()) end
+function Sshd:log() return fs.read(self.folder .. "/log") or "" end
+
+-- Into a file: a pipe would be held open by who is logged in.
+local RUN <const> = 'exec "$0" -D -e -f "$1/config" >"$1/log" 2>&1'
 
 -- Nothing tells beforehand which port is free on an address.
-local function try(self, more)
-  assert(
-    fs.write(self.folder .. "/config", CONFIG:format(self.address, self.port, self.folder, self.folder) .. (more or ""))
-  )
-  self.process = assert(process.start { argv = { PROGRAM, "-D", "-e", "-f", self.folder .. "/config" } })
+local function try(self)
+  assert(fs.write(self.folder .. "/config", CONFIG:format(self.address, self.port, self.folder, self.folder)))
+  fs.remove(self.folder .. "/log")
+  self.process = assert(process.start { argv = { "sh", "-c", RUN, PROGRAM, self.folder } })
   local until_s <const> = timer.now() + START_S
   repeat
     timer.sleep(0.005)
     local said <const> = self:log()
     if said:find("Server listening", 1, true) then return true end
     if said:find("Address already in use", 1, true) then return false end
-  until timer.now() > until_s or said:find "fatal:"
+  until timer.now() > until_s
   fail.raise("failed", "%s does not start: %s", PROGRAM, self:log())
 end
 
----@param more? string further lines of its configuration
-function Sshd:start(more)
-  if self.port then return assert(try(self, more)) end
+function Sshd:start()
+  if self.port then return assert(try(self)) end
   repeat
     self.port = math.random(20000, 30000)
-  until try(self, more)
+  until try(self)
 end
 
 --- Stop it; who is logged in stays.

@@ -3,6 +3,7 @@ local clone <const> = require "lunalift.clone"
 local fail <const> = require "lib.fail"
 local hints <const> = require "lib.hints"
 local poll <const> = require "lib.poll"
+local ssh_wrapper <const> = require "lib.ssh_wrapper"
 local timer <const> = require "lunalift.timer"
 
 local M <const> = {}
@@ -27,9 +28,8 @@ local DIGEST_PATIENCE_S <const> = 1800 -- a call alone may take ten minutes
 local Clones <const> = {}
 Clones.__index = Clones
 
----@param host lib.Host
----@return lib.Clones
-function M.open(host)
+-- By vCenter, through the extension that a VIB brings.
+local function over_esxcli(host)
   local wrapper <const> = clone.over_esxcli(host.vcenter.session, host.ref)
   local ok <const>, found <const> = pcall(
     host.job.read,
@@ -37,18 +37,24 @@ function M.open(host)
     "wrapper version",
     function() return wrapper:version() end
   )
-  if not ok then
-    if not fail.is(found, "unsupported") then error(found) end
-    local why <const> = hints.new("vib missing", { host = host.name })
-    why.cause = fail.of(found)
-    error(why)
-  end
+  if ok then return wrapper, found end
+  if not fail.is(found, "unsupported") then error(found) end
+  local why <const> = hints.new("vib missing", { host = host.name })
+  why.cause = fail.of(found)
+  error(why)
+end
+
+---@param host lib.Host
+---@return lib.Clones
+function M.open(host)
+  local open <const> = host.job.request.method == "ssh" and ssh_wrapper.open or over_esxcli
+  local wrapper <const>, found <const> = open(host)
   return setmetatable({
     host = host,
     job = host.job,
     wrapper = wrapper,
     version = found.version,
-    is_ours = wrapper:offers "taskId" and wrapper:offers "taskKill",
+    is_ours = found.is_to_come or wrapper:offers "taskId" and wrapper:offers "taskKill",
   }, Clones)
 end
 

@@ -6,11 +6,12 @@ local M <const> = {}
 
 local list <const> = vsphere.list
 
-local SEARCH_WITHIN_S <const>, DELETE_WITHIN_S <const> = 900, 120
+local SEARCH_WITHIN_S <const>, CHANGE_WITHIN_S <const> = 900, 120
 local READ_BYTES <const> = 64 << 10
 
 ---@class lib.Datastore
 ---@field name string
+---@field url string
 ---@field accessible boolean
 ---@field hosts table<string, boolean> ids of those that mount the volume, in whatever datacenter
 ---@field browser Moref
@@ -52,6 +53,7 @@ function M.all(vcenter)
         by_url[url] = setmetatable({
           vcenter = vcenter,
           name = props.name,
+          url = url,
           accessible = props["summary.accessible"] ~= false,
           hosts = {},
           browser = props.browser,
@@ -66,6 +68,14 @@ function M.all(vcenter)
   end
   table.sort(found, function(a, b) return a.name .. a.datacenter.path < b.name .. b.datacenter.path end)
   return found
+end
+
+--- One that is known by what a promise keeps.
+---@param vcenter lib.Vcenter
+---@param known { name: string, datacenter: { ref: Moref, path: string } }
+---@return lib.Datastore
+function M.of(vcenter, known)
+  return setmetatable({ vcenter = vcenter, name = known.name, datacenter = known.datacenter }, Datastore)
 end
 
 ---@param path string within the datastore
@@ -117,10 +127,49 @@ function Datastore:delete(path)
     local ref <const>, why <const> =
       vcenter.session:call("DeleteDatastoreFile_Task", "fileManager", args, { effect = true })
     if not ref then return nil, why end
-    local ok <const>, trouble <const> = pcall(vcenter.finish, vcenter, "delete " .. full, ref, DELETE_WITHIN_S)
+    local ok <const>, trouble <const> = pcall(vcenter.finish, vcenter, "delete " .. full, ref, CHANGE_WITHIN_S)
     if not ok and trouble.fault ~= "FileNotFound" then error(trouble) end
     return true
   end, { standin = true, look = function() end })
+end
+
+local function move(self, from, to)
+  local vcenter <const> = self.vcenter
+  local args <const> = {
+    { "sourceName", self:full(from) },
+    { "sourceDatacenter", self.datacenter.ref },
+    { "destinationName", self:full(to) },
+    { "destinationDatacenter", self.datacenter.ref },
+    { "force", true },
+  }
+  local ref <const>, why <const> =
+    vcenter.session:call("MoveDatastoreFile_Task", "fileManager", args, { effect = true })
+  if not ref then return nil, why end
+  vcenter:finish("move to " .. self:full(to), ref, CHANGE_WITHIN_S)
+  return true
+end
+
+--- A small file with this text, whatever was there. It is written beside first: who reads meanwhile sees one or the other whole.
+---@param path string
+---@param text string
+function Datastore:put(path, text)
+  local vcenter <const>, job <const> = self.vcenter, self.vcenter.job
+  local beside <const> = ("%s.%s"):format(path, job.id:sub(1, 8))
+  local spec <const> = { dc = self.datacenter.path, datastore = self.name, path = beside, content = text }
+  local known <const> = { name = self.name, datacenter = self.datacenter }
+  local promise <const> =
+    job:promise("datastore.delete", { datastore = known, path = beside }, self:full(beside) .. " is there")
+  job:effect(
+    "vcenter.put_file",
+    self:full(beside),
+    function() return vcenter.session:put_file(spec) end,
+    { standin = true, look = function() end }
+  )
+  job:effect("vcenter.move_file", self:full(path), function() return move(self, beside, path) end, {
+    standin = true,
+    look = function() return self:read(path) == text or nil end,
+  })
+  job:withdraw(promise)
 end
 
 return M

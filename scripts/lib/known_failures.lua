@@ -56,14 +56,6 @@ return {
     why = "GOVMOMI_INSECURE or STORAGE_SKIP_SSL_VERIFICATION is set: who can pretend to be the peer learns the password.",
     fix = "leave {variable} away, and give the CA with --ca-file, or the certificate's SHA-256 with {flag}",
   },
-  {
-    name = "ssh not in this build",
-    about = "Logins and certificates",
-    kind = "unsupported",
-    message = "the clone method ssh is not in this build",
-    why = "Hosts are asked through vCenter, with a VIB installed on them.",
-    fix = "set ESXI_CLONE_METHOD=vib, and install the VIB vmkfstools-wrapper on the hosts",
-  },
 
   -- ---- the cluster ----
   {

@@ -1,5 +1,6 @@
 --- How each promise is kept. Every undo is idempotent and needs nothing but its plain arguments, so that any process can run it.
 local array_copies <const> = require "lib.array_copies"
+local datastores <const> = require "lib.datastores"
 local fail <const> = require "lib.fail"
 local turns <const> = require "lib.turns"
 
@@ -85,6 +86,12 @@ M["array.remove_host"] = {
       if outcome == "removed" then said(job, "host object removed") end
     end
   end,
+}
+
+M["datastore.delete"] = {
+  within_s = 180,
+  cosmetic = true,
+  run = function(job, args) datastores.of(job.site:vcenter(), args.datastore):delete(args.path) end,
 }
 
 -- It runs out by itself.

@@ -25,8 +25,10 @@ local WEBSITE <const> = "https://lunalift.io/"
 
 -- ---- building ----
 
--- Beside the scripts, in the source tree as in an installed one.
-local function source(name)
+--- A file of the ESXi side as it is shipped: beside the scripts, in the source tree as in an installed one.
+---@param name string
+---@return string
+function M.source(name)
   local scripts <const> = assert(script.find "lib.vib").path:match "^(.*)/lib/vib%.lua$"
   local text <const>, why <const> = env.read(scripts .. "/../vmkfstools-wrapper/" .. name)
   if text then return text end
@@ -36,9 +38,9 @@ end
 
 local function files()
   return {
-    { name = M.WRAPPER:sub(2), text = source "vmkfstools-wrapper", mode = tonumber("755", 8) },
-    { name = M.EXTENSION:sub(2), text = source "esxcli-vmkfstools.xml" },
-    { name = M.MEMORY:sub(2), text = source "hostd-memory", mode = tonumber("755", 8) },
+    { name = M.WRAPPER:sub(2), text = M.source "vmkfstools-wrapper", mode = tonumber("755", 8) },
+    { name = M.EXTENSION:sub(2), text = M.source "esxcli-vmkfstools.xml" },
+    { name = M.MEMORY:sub(2), text = M.source "hostd-memory", mode = tonumber("755", 8) },
   }
 end
 
@@ -101,11 +103,15 @@ local function descriptor(version, time_s, payload, tar, names)
   }) .. "\n"
 end
 
+--- Of the wrapper's text.
+---@return string
+function M.version_of(text) return text:match "\nVERSION=([%w.]+)\n" or fail.raise("bug", "the wrapper has no version") end
+
 --- Of the wrapper that is installed here.
 ---@return string bytes
 function M.build()
   local list <const>, time_s <const>, names <const> = files(), release_time_s(), {}
-  local version <const> = list[1].text:match "\nVERSION=([%w.]+)\n" or fail.raise("bug", "the wrapper has no version")
+  local version <const> = M.version_of(list[1].text)
   for i, file in ipairs(list) do
     names[i] = file.name
   end

@@ -202,7 +202,7 @@ local function environment(self, changes)
     LUNALIFT_CA_FILE = site.ca_file,
     LUNALIFT_SCRIPTS = self.scripts,
   }
-  for _, more in ipairs { array.env, changes or {} } do
+  for _, more in ipairs { array.env, site.ssh or {}, changes or {} } do
     for name, value in pairs(more) do
       env[name] = value or nil
     end

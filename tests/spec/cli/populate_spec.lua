@@ -1,5 +1,8 @@
+local codec <const> = require "lunalift.codec"
 local fail <const> = require "lib.fail"
+local fs <const> = require "lunalift.fs"
 local secret <const> = require "lunalift.secret"
+local sshd <const> = require "lab.sshd"
 local stand_in <const> = require "spec.support.stand_in"
 local task <const> = require "lunalift.task"
 local timer <const> = require "lunalift.timer"
@@ -164,17 +167,28 @@ describe("lunalift populate", function()
     assert.equal("off/metrics 1 10", served)
   end)
 
-  it("reads the keys for ssh, and says that it cannot use them", function()
+  it("reads the keys for ssh, and how hosts are reached", function()
     local ssh <const> = { ["esxi-clone-method"] = "SSH" }
     assert.equal("the clone method ssh needs SSH_PRIVATE_KEY", refused(ssh))
     variables.SSH_PRIVATE_KEY, variables.SSH_PUBLIC_KEY = "no base64!", "c3NoLXJzYSBBQUFB"
     assert.equal("SSH_PRIVATE_KEY is no base64", refused(ssh))
     variables.SSH_PRIVATE_KEY = "LS0tLS1CRUdJTg=="
-    local ok <const>, why <const> = pcall(run, ssh)
-    assert.is_false(ok)
-    assert.same({ "unsupported", "the clone method ssh is not in this build" }, { why.kind, why.message })
-    assert.matches("ESXI_CLONE_METHOD=vib", why.hint)
+    assert.matches("SSH_PRIVATE_KEY is no key to log in with", refused(ssh))
+    local path <const> = os.tmpname()
+    sshd.make_key(path)
+    variables.SSH_PRIVATE_KEY = codec.base64(fs.read(path))
+    os.remove(path)
+    os.remove(path .. ".pub")
+    variables.LUNALIFT_SSH_FINGERPRINT = "SHA256:a, SHA256:b"
+    assert.equal(0, run(ssh))
+    assert.equal("ssh", request.method)
+    assert.same({ "SHA256:a", "SHA256:b" }, request.ssh.fingerprints)
+    assert.same({ "root", 22 }, { request.ssh.user, request.ssh.port })
+    assert.equal("***", tostring(request.ssh.key))
+    ssh["ssh-port"] = "66000"
+    assert.is_false((pcall(run, ssh)))
     assert.equal(0, run { ["esxi-clone-method"] = "" })
+    assert.equal("vib", request.method)
   end)
 
   it("knows how far a copy is to be verified", function()

@@ -10,7 +10,15 @@ local KNOWN <const> = {
   ["certificates not verified at all"] = "certificate not verified",
   ["a wrong password of vCenter"] = "login refused",
   ["a role without a privilege of the documented ones"] = "privileges missing",
-  ["SSH keys that are not installed"] = "ssh not in this build",
+  -- SSH
+  ["SSH keys that are not installed"] = "ssh key refused",
+  ["a key that is not tied to the wrapper, or to an old one"] = "ssh key not tied",
+  ["a line of the key that is for another version"] = "ssh line outdated",
+  ["host keys that nobody checks"] = "ssh host unknown",
+  ["another machine at the host's address"] = "ssh host changed",
+  ["a host whose SSH service is off"] = "ssh off",
+  ["a host in lockdown mode"] = "ssh in lockdown",
+  ["SSH to a host with vSAN alone"] = "ssh without datastore",
   -- the cluster
   ["owner name or namespace not right"] = "claim missing",
   ["the volume name is not found on the prime volume claim"] = "claim not bound",

@@ -66,6 +66,7 @@ function M.env(variables)
   return {
     get = function(name) return variables[name] end,
     secret = function(name) return variables[name] and secret.new(variables[name]) end,
+    read = function() end,
   }
 end
 

@@ -1,0 +1,90 @@
+--- How hosts are asked, and how they are reached over SSH: flags of several commands, and what is made of them.
+local env <const> = require "lunalift.env"
+local fail <const> = require "lib.fail"
+local secret <const> = require "lunalift.secret"
+local ssh <const> = require "lunalift.ssh"
+
+local M <const> = {}
+
+M.FLAGS = {
+  {
+    name = "esxi-clone-method",
+    env = "ESXI_CLONE_METHOD",
+    default = "vib",
+    help = "how hosts are asked: vib, through vCenter by the VIB installed on them, or ssh",
+  },
+  {
+    name = "ssh-private-key",
+    env = "SSH_PRIVATE_KEY",
+    type = "secret",
+    help = "base64 of the private key's text, for ssh; better given in the environment",
+  },
+  {
+    name = "ssh-public-key",
+    env = "SSH_PUBLIC_KEY",
+    type = "secret",
+    help = "base64 of a line of authorized_keys, for ssh",
+  },
+  { name = "ssh-user", default = "root", help = "who logs in on hosts" },
+  { name = "ssh-port", type = "integer", default = 22, help = "where hosts take SSH" },
+  { name = "ssh-known-hosts", help = "file with the hosts' keys; default: ~/.ssh/known_hosts" },
+  { name = "ssh-fingerprint", help = "keys of hosts to trust beside those: SHA256:…, several with commas" },
+}
+
+local function is_given(value)
+  if secret.is(value) then return not value:is_empty() end
+  return value ~= nil and value ~= ""
+end
+
+-- Forklift puts base64 of the keys' texts into its Secret, which Kubernetes decodes once on its way into the environment.
+local function key_of(values, name)
+  local text <const>, variable <const> = values[name], name:upper():gsub("-", "_")
+  if not is_given(text) then fail.raise("config", "the clone method ssh needs %s", variable) end
+  local key <const> = text:unbase64()
+  if not key then fail.advise("config", "give base64 of the key's text", "%s is no base64", variable) end
+  return key
+end
+
+-- Which connects to nothing.
+local function check_key(key)
+  local session <const>, why <const> = ssh.open { host = "localhost", key = key }
+  if not session then error(fail.wrap(why, "SSH_PRIVATE_KEY is no key to log in with")) end
+  session:close()
+end
+
+local function known_hosts(path)
+  if is_given(path) then return path end
+  local default <const> = (env.get "HOME" or "") .. "/.ssh/known_hosts"
+  return env.read(default) and default or nil
+end
+
+---@return lib.SshConf
+function M.conf(values)
+  local key <const>, port <const> = key_of(values, "ssh-private-key"), values["ssh-port"]
+  key_of(values, "ssh-public-key") -- is of no use to us, but whoever gives no pair has made a mistake
+  check_key(key)
+  if port < 1 or port > 65535 then fail.advise("config", "ESXi has 22", "--ssh-port: %d is no port", port) end
+  local fingerprints <const> = {}
+  for text in (values["ssh-fingerprint"] or ""):gmatch "[^,%s]+" do
+    fingerprints[#fingerprints + 1] = text
+  end
+  return {
+    key = key,
+    user = values["ssh-user"],
+    port = port,
+    fingerprints = fingerprints,
+    known_hosts = known_hosts(values["ssh-known-hosts"]),
+  }
+end
+
+---@return "vib"|"ssh"
+---@return lib.SshConf?
+function M.method(values)
+  local text <const> = values["esxi-clone-method"]
+  local method <const> = text:lower():match "^%s*(.-)%s*$"
+  if method == "" or method == "vib" then return "vib" end
+  if method ~= "ssh" then fail.advise("config", "use vib or ssh", "unknown ESXi clone method '%s'", text) end
+  return "ssh", M.conf(values)
+end
+
+return M
