@@ -144,14 +144,9 @@ test_upgrade() {
     ask --task-kill -i 0a0a0a0a
     answers 'and kills it' 'm.state == "killed" and m.writerAlive == false'
     ask --task-clean -i 0a0a0a0a
-    : >"$BOX/etc/slow"
-    wrapper --clone -s "$SRC" -t "$DST" >"$BOX/var/answer" &
-    lock_of ''
-    await locked
+    begin
     for _ in 1 2 3 4 5 6 7 8 9; do echo 'touch /tmp/pwned; exit 1' && cat "$script"; done >"$INSTALLED"
-    wait
-    OUT=$(cat "$BOX/var/answer") CODE=0
-    understand
+    finish
     answers 'a call is not disturbed when its file is written over' 'status == "0" and m.taskId'
     holds 'nor does it run what is new' absent "$BOX/tmp/pwned"
     restored

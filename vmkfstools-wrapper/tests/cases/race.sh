@@ -28,6 +28,20 @@ test_race() {
     holds 'no lock is left' [ -z "$(find "$BOX/tmp" -name '*lock*')" ]
 }
 
+# A start that has the lock, and makes its task once it is let go.
+begin() { # arguments
+    : >"$BOX/etc/hold"
+    wrapper --clone -s "$SRC" -t "$DST" "$@" >"$BOX/var/race.1" &
+    await [ -e "$BOX/etc/held" ]
+}
+
+finish() {
+    rm "$BOX/etc/held"
+    wait
+    OUT=$(cat "$BOX/var/race.1") CODE=0
+    understand
+}
+
 locked() { [ -L "$BOX/tmp/vmkfstools-wrapper.lock-$BOOT-naa.600a1" ]; }
 
 lock_of() { # pid: its lock, as that of a wrapper that was killed
@@ -39,12 +53,9 @@ lock_of() { # pid: its lock, as that of a wrapper that was killed
 
 test_stale_lock() {
     lock_of ''
-    : >"$BOX/etc/slow"
-    wrapper --clone -s "$SRC" -t "$DST" >/dev/null &
-    await locked
+    begin
     kill -KILL "$(readlink "$LOCK")"
-    wait
-    rm "$BOX/etc/slow"
+    finish
     holds 'a wrapper that is killed in the middle of a start leaves its lock' locked
     holds 'and has started nothing' starts 0
     start
@@ -78,27 +89,20 @@ test_stale_lock_race() {
 
 test_lost_lock() {
     stub mode=hang
-    : >"$BOX/etc/slow"
     lock_of ''
-    wrapper --clone -s "$SRC" -t "$DST" -i aaaaaaaa >"$BOX/var/race.1" &
-    await locked
+    begin -i aaaaaaaa
     rm "$LOCK"
-    wait
-    OUT=$(cat "$BOX/var/race.1") CODE=0
-    understand
+    finish
     answers 'a start that lost its lock takes it again' 'status == "0" and m.existing == nil and m.taskId == "aaaaaaaa"'
     ask --task-kill -i aaaaaaaa
     ask --task-clean -i aaaaaaaa
     : >"$BOX/var/starts"
 
-    wrapper --clone -s "$SRC" -t "$DST" -i aaaaaaaa >"$BOX/var/race.1" &
-    await locked
-    rm "$LOCK" "$BOX/etc/slow"
+    begin -i aaaaaaaa
+    rm "$LOCK"
     start -i bbbbbbbb
     answers 'one that took its place starts' 'status == "0" and m.existing == nil and m.taskId == "bbbbbbbb"'
-    wait
-    OUT=$(cat "$BOX/var/race.1") CODE=0
-    understand
+    finish
     answers 'and the first tells of it' 'status == "0" and m.existing == true and m.taskId == "bbbbbbbb"'
     holds 'one writes' starts 1
     holds 'and nothing is left of the first' absent "$BOX/tmp/vmkfstools-wrapper-aaaaaaaa"
