@@ -7,8 +7,11 @@ local env <const> = require "lunalift.env"
 local fail <const> = require "lib.fail"
 local flags <const> = require "lib.flags"
 local populate <const> = require "cli.populate"
+local real <const> = require "lib.conformance.real"
 local script <const> = require "lunalift.script"
+local task <const> = require "lunalift.task"
 local timer <const> = require "lunalift.timer"
+local trials <const> = require "lib.conformance.trial"
 
 local M <const> = {}
 
@@ -19,16 +22,31 @@ Tries every function of the vendor contract under every class of fault, and how 
 beside what is others'; after each case the array must be as it was before. NAME's array is the lab's: lab/NAME.lua, which may lie beside
 vendors/NAME.lua in a folder given by --scripts.
 
+With --array it is the one of the environment (STORAGE_…), on two volumes that nobody uses; no faults are made there. It says what it will do
+and undo, and does it with --yes.
+
 ]]
 
-local FLAGS <const> = {
+local OWN_FLAGS <const> = {
   { name = "only", help = "one group of cases: " .. table.concat(conformance.groups(), ", ") },
   { name = "fault", help = "one class of faults: " .. table.concat(conformance.fault_keys(), ", ") },
+  { name = "array", type = "bool", default = false, help = "the array of the environment, not the lab's" },
+  { name = "volume", help = "there: a volume handle, or JSON as for vendor call NAME lun_of" },
+  { name = "other-volume", help = "there: another one" },
+  {
+    name = "initiators",
+    help = "there: ports of the ESXi host, KIND:ID,KIND:ID; else made-up ones",
+  },
+  { name = "overwrite", type = "bool", default = false, help = "there: copy the volume onto the other one, too" },
+  { name = "yes", type = "bool", default = false, help = "there: do it" },
 }
 
--- What the program has read before any script ran, and the help.
-for _, flag in ipairs(populate.FLAGS) do
-  if contract.has({ "scripts", "v", "vv", "help" }, flag.name) then FLAGS[#FLAGS + 1] = flag end
+local function all_flags()
+  local known <const> = table.move(OWN_FLAGS, 1, #OWN_FLAGS, 1, {})
+  for _, flag in ipairs(require("cli.vendor_call").array_flags()) do
+    if flag.name ~= "patience" then known[#known + 1] = flag end -- each question is asked once
+  end
+  return known
 end
 
 -- ---- what is told ----
@@ -109,7 +127,8 @@ end
 local function settle_options(rig)
   for name, option in pairs(rig.vendor.options) do
     local text <const> = option.env and (rig.env[option.env] or env.get(option.env))
-    rig.conf[name] = text and flags.convert(option, option.env, text) or option.default
+    rig.conf[name] = option.default
+    if text then rig.conf[name] = flags.convert(option, option.env, text) end
   end
 end
 
@@ -119,23 +138,55 @@ local function lab_rig(vendor)
   return rig
 end
 
+-- ---- a real array ----
+
+local function real_rig(vendor, values)
+  populate.check_mandatory(values, { "storage-hostname" })
+  values["storage-vendor-product"] = vendor.name
+  local rig <const> = real.new(vendor, populate.array_conf(values), {
+    volume = values.volume,
+    other_volume = values["other-volume"],
+    initiators = values.initiators,
+    overwrites = values.overwrite,
+  })
+  local trial <const> = trials.open(rig)
+  local ok <const>, plan <const> = pcall(real.plan, trial)
+  trial:close()
+  if not ok then error(plan) end
+  console.out(plan)
+  if not values.yes then
+    error(fail.hint(fail.new("config", "nothing was done yet"), "add --yes when that is what you want"))
+  end
+  return rig
+end
+
+-- ---- the whole ----
+
+-- Whoever presses Ctrl-C finds the array as it was, too.
+local function run_until_signal(...)
+  local suite <const> = conformance.start(...)
+  local _watching <close> = task.spawn(function() suite:cancel("stopped by SIG" .. task.signal()) end)
+  suite:finish()
+end
+
 ---@param args string[]
 ---@return integer exit_code
 function M.run(args)
-  local values <const>, rest <const> = flags.parse(args, FLAGS)
+  local known <const> = all_flags()
+  local values <const>, rest <const> = flags.parse(args, known)
   if values.help then
-    console.out(USAGE .. flags.help(FLAGS) .. "\n")
+    console.out(USAGE .. flags.help(known) .. "\n")
     return 0
   end
   local name <const> = rest[1]
     or error(fail.hint(fail.new("config", "vendor test needs a vendor"), USAGE:match "[^\n]+"))
   local vendor <const>, began_s <const> = arrays.describe(name), timer.now()
-  local rig <const> = lab_rig(vendor)
+  local rig <const> = values.array and real_rig(vendor, values) or lab_rig(vendor)
   local tell <const>, finish <const> = teller(name)
-  local ok <const>, why <const> = pcall(conformance.run, rig, values, tell)
-  rig:close()
-  if not ok then error(why) end
+  local ok <const>, why <const> = pcall(run_until_signal, rig, values, tell)
+  if rig.close then rig:close() end
   local total <const> = finish()
+  if not ok then error(why) end
   local format <const> = "\n%d passed, %d failed, %d skipped (%s on %s, %.1f s)\n"
   console.out(format:format(total.passed, total.failed, total.skipped, name, rig.about, timer.now() - began_s))
   return total.failed == 0 and 0 or 1

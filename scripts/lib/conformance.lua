@@ -6,6 +6,7 @@ local faults <const> = require "lib.conformance.faults"
 local judge <const> = require "lib.conformance.judge"
 local manners <const> = require "lib.conformance.manners"
 local scenes <const> = require "lib.conformance.scenes"
+local task <const> = require "lunalift.task"
 local trials <const> = require "lib.conformance.trial"
 local words <const> = require "lib.words"
 
@@ -18,7 +19,6 @@ local M <const> = {}
 ---@field happened? string it has failed
 ---@field expected? string
 ---@field requests? lib.RigRequest[] of the call
----@field at integer how many requests there were before it
 
 ---@class lib.Suite
 ---@field rig lib.Rig
@@ -26,6 +26,7 @@ local M <const> = {}
 ---@field choice { only: string?, fault: string? }
 ---@field tell fun(case: lib.Case)
 ---@field before table the array's objects
+---@field running Task
 local Suite <const> = {}
 Suite.__index = Suite
 
@@ -35,12 +36,6 @@ local TWICE <const>, TWO_JOBS <const>, OTHERS <const>, HOSTILE <const> =
 local OVERWRITING <const> = { copy_start = true, copy_poll = true, copy_stop = true }
 
 -- ---- one case ----
-
-local function put_back(self, s)
-  local copy <const> = type(s) == "table" and s.copy or nil
-  local is_clean <const>, why <const> = pcall(self.trial.clean, self.trial, copy)
-  return not is_clean and why or nil
-end
 
 local function begin(self)
   self.trial = trials.open(self.rig)
@@ -67,6 +62,13 @@ local function judged(case, why)
   case.happened = verdict.expected and verdict.message or judge.text(why)
 end
 
+-- What is raised; but whoever cancels the suite ends it.
+local function attempt(run, ...)
+  local ok <const>, why <const> = pcall(run, ...)
+  if not ok and fail.is(why, "cancelled") then error(why) end
+  return not ok and why or nil
+end
+
 local function requests_of(rig)
   if not rig.requests then return {} end
   return table.move(rig.requests, rig.mark + 1, #rig.requests, 1, {})
@@ -76,11 +78,10 @@ end
 function Suite:try(group, name, run)
   local case <const>, rig <const> = { group = group, name = name }, self.rig
   rig.mark = rig.requests and #rig.requests
-  local ok <const>, s <const> = pcall(run, self.trial)
+  judged(case, attempt(run, self.trial))
   if rig.strike then rig:strike() end
-  judged(case, not ok and s or nil)
   if case.happened then case.requests = requests_of(rig) end
-  judged(case, put_back(self, ok and s or nil))
+  judged(case, attempt(self.trial.clean, self.trial))
   local left <const> = left_over(self)
   if left and not case.happened then
     case.expected, case.happened, case.requests = "all on the array is as it was before", left, requests_of(rig)
@@ -96,7 +97,7 @@ local function is_chosen(self, group) return not self.choice.only or self.choice
 
 local function faults_chosen(self)
   local chosen <const> = {}
-  for _, fault in ipairs(faults.CLASSES) do
+  for _, fault in ipairs(self.rig.strike and faults.CLASSES or {}) do
     if not self.choice.fault or self.choice.fault == fault.key then chosen[#chosen + 1] = fault end
   end
   return chosen
@@ -123,7 +124,6 @@ end
 -- ---- the groups ----
 
 local function try_open(self)
-  if not self.rig.strike then return self:skip(OPEN, "a real array has no door for faults") end
   local count, is_session = 0, {}
   self:try(OPEN, "undisturbed", function()
     count, is_session = faults.login(self.rig)
@@ -138,13 +138,9 @@ end
 
 -- How many requests the call makes with nothing in the way, its result being right.
 local function undisturbed(self, scene)
-  local count
-  self:try(scene.name, "undisturbed", function(t)
-    local s
-    s, count = faults.undisturbed(t, scene)
-    return s
-  end)
-  return count or 0
+  local count = 0
+  self:try(scene.name, "undisturbed", function(t) count = faults.undisturbed(t, scene) end)
+  return count
 end
 
 local function why_not(self, name)
@@ -156,12 +152,11 @@ local function try_function(self, scene)
   local reason <const> = why_not(self, scene.name)
   if reason then return self:skip(scene.name, reason) end
   local count <const> = undisturbed(self, scene)
-  if not self.rig.strike then return self:skip(scene.name, "faults: a real array has no door for them") end
   for _, fault in ipairs(faults_chosen(self)) do
     local is_possible <const> = not fault.renewed or self.rig:sessions() ~= nil
     for k = 1, is_possible and count or 0 do
       local name <const> = ("%s, at request %d of %d"):format(fault.title, k, count)
-      self:try(scene.name, name, function(t) return faults.call(t, scene, fault, k) end)
+      self:try(scene.name, name, function(t) faults.call(t, scene, fault, k) end)
     end
   end
 end
@@ -202,28 +197,48 @@ local function check_choice(choice)
   end
 end
 
-local function run(self)
-  local is_for_faults <const> = self.choice.fault ~= nil
-  if is_chosen(self, ACCOUNT) and not is_for_faults then try_all(self, ACCOUNT, manners.account(self.rig)) end
+-- What only the lab's array offers.
+local function try_login(self)
+  if not self.rig.strike then
+    self:skip(ACCOUNT, "a wrong password may lock the account of a real array")
+    return self:skip("faults", "a real array has no door for them")
+  end
+  if is_chosen(self, ACCOUNT) and not self.choice.fault then try_all(self, ACCOUNT, manners.account(self.rig)) end
   if is_chosen(self, OPEN) then try_open(self) end
+end
+
+local function run(self)
+  try_login(self)
   for _, scene in ipairs(scenes.SCENES) do
     if is_chosen(self, scene.name) then try_function(self, scene) end
   end
   if self.rig.strike and not self.rig:sessions() then self:skip("lost session", "the array has no sessions") end
-  if not is_for_faults then try_manners(self) end
+  if not self.choice.fault then try_manners(self) end
 end
 
---- Run all cases that the rig allows; those about faults need one that can strike.
+--- Begin with all cases that the rig allows; those about faults need one that can strike.
 ---@param rig lib.Rig
 ---@param choice { only: string?, fault: string? }
 ---@param tell fun(case: lib.Case) called after each
-function M.run(rig, choice, tell)
+---@return lib.Suite
+function M.start(rig, choice, tell)
   check_choice(choice)
   local self <const> = setmetatable({ rig = rig, choice = choice, tell = tell }, Suite)
   begin(self)
-  local ok <const>, why <const> = pcall(run, self)
+  self.running = task.spawn(run, self)
+  return self
+end
+
+---@param reason string
+function Suite:cancel(reason) self.running:cancel(reason) end
+
+--- Wait for its end. The array is as it was then, also when it was cancelled. Raises what ended it early.
+function Suite:finish()
+  local _, why <const> = self.running:wait()
+  if self.rig.strike then self.rig:strike() end
+  if why then pcall(self.trial.clean, self.trial) end
   self.trial:close()
-  if not ok then error(why) end
+  if why then error(why) end
 end
 
 return M

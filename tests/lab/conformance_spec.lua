@@ -1,5 +1,6 @@
 --- The conformance suite of vendor scripts: that the four pass it, and that it can fail.
 local fs <const> = require "lunalift.fs"
+local json <const> = require "lunalift.json"
 local labs <const> = require "support.lab"
 local process <const> = require "lunalift.process"
 local task <const> = require "lunalift.task"
@@ -93,6 +94,60 @@ describe("the conformance suite", function()
     it("and has nothing to say of the same script without mistakes", function()
       assert.matches("%d+ passed, 0 failed, 0 skipped", ended.nothing.out)
       assert.equal(0, ended.nothing.code)
+    end)
+  end)
+
+  describe("on an array of the environment", function()
+    local lab, before
+
+    setup(function()
+      lab = labs.start(nil, labs.QUICK_BIN)
+      before = lab:snapshot()
+    end)
+
+    teardown(function() lab:stop() end)
+
+    local function volume(name)
+      return json.encode { name = name, handle = name, attributes = { internalName = name:gsub("%-", "_") } }
+    end
+
+    local function claim(name) return volume("trident_" .. lab:claim(name).pv) end
+
+    local function argv(first, ...)
+      local words <const> = { "vendor", "test", "ontap", "--array", "--volume", first, ... }
+      return { argv = table.move({ "--other-volume", claim "vm-58-disk-1" }, 1, 2, #words + 1, words) }
+    end
+
+    it("says what it will do, and does nothing of it unless told to", function()
+      local ended <const> = lab:populate(argv(claim "vm-57-disk-1"))
+      assert.equal(2, ended.code, ended.out .. ended.err)
+      assert.matches("host object xcopy%-vendor%-test%-00000000 is made of iqn[^\n]*, and removed", ended.out)
+      assert.matches("add %-%-yes when", ended.err)
+      assert.same(before, lab:snapshot())
+    end)
+
+    it("makes no faults, and leaves nothing behind", function()
+      local ended <const> = lab:populate(argv(claim "vm-57-disk-1", "--yes", "--only", "two jobs"))
+      assert.equal(0, ended.code, ended.out .. ended.err)
+      assert.matches("faults +1 skipped: a real array has no door for them", ended.out)
+      assert.matches("\n4 passed, 0 failed, 2 skipped", ended.out)
+      assert.same(before, lab:snapshot())
+    end)
+
+    it("leaves nothing behind when it is stopped", function()
+      local running <const> = lab:start_populate(argv(claim "vm-57-disk-1", "--yes"))
+      labs.wait_until(20, "an igroup", function() return #lab:state().ontap.igroups > #before.ontap.igroups end)
+      running:kill "INT"
+      local ended <const> = running:wait()
+      assert.is_truthy(ended.err:find("stopped by SIGINT", 1, true), ended.err)
+      assert.same(before, lab:snapshot())
+    end)
+
+    it("touches no volume that somebody uses", function()
+      local ended <const> = lab:populate(argv(volume "ds_datastore_15", "--yes"))
+      assert.is_true(ended.code > 0)
+      assert.matches("is mapped to esx_production_3: it is not touched", ended.err)
+      assert.same(before, lab:snapshot())
     end)
   end)
 

@@ -1,6 +1,5 @@
 --- How a vendor script behaves where nothing is wrong with the array: twice the same, two jobs on one host object, names that nobody
 --- expects, what belongs to others, and an account or settings that are wrong.
-local codec <const> = require "lunalift.codec"
 local fail <const> = require "lib.fail"
 local initiator <const> = require "lib.initiator"
 local judge <const> = require "lib.conformance.judge"
@@ -14,12 +13,12 @@ local wrong <const>, expect <const>, text <const> = judge.wrong, judge.expect, j
 ---@class lib.Manner
 ---@field name string
 ---@field needs? string a function of the contract
----@field run fun(t: lib.Trial): table?
+---@field run fun(t: lib.Trial)
 
 -- Twice ----------------------------------------------------------------------------------------------------------------------------
 
 local function copies_once(t)
-  local copy <const> = { id = codec.uuid(), source = t:lun(1), target = t:lun(2) }
+  local copy <const> = t:new_copy()
   copy.handle = t:sure("copy_start", copy.id, copy.source, copy.target)
   copy.handle = t:sure("copy_start", copy.id, copy.source, copy.target)
   t:sure("copy_stop", copy.id, copy)

@@ -1,5 +1,6 @@
 --- An array, opened as the core does, and what a case needs to set its scene there and to put everything back.
 local arrays <const> = require "lib.arrays"
+local codec <const> = require "lunalift.codec"
 local contract <const> = require "lib.vendor_contract"
 local jobs <const> = require "lib.job"
 local judge <const> = require "lib.conformance.judge"
@@ -44,6 +45,7 @@ local M <const> = {}
 ---@field login lib.ArrayLogin
 ---@field has table<string, boolean> the functions of the contract that the array has
 ---@field host_name string of a host object of our own
+---@field copy? lib.ArrayCopy of the case
 ---@field ports lib.Initiator[] that such a one is made of: the host's, or where these have a host object those of nobody
 local Trial <const> = {}
 Trial.__index = Trial
@@ -133,10 +135,18 @@ function Trial:map_of(lun, host)
   end
 end
 
+--- Of the first volume onto the second, not yet started.
+---@return lib.ArrayCopy
+function Trial:new_copy()
+  self.copy = { id = codec.uuid(), source = self:lun(1), target = self:lun(2) }
+  return self.copy
+end
+
 --- Put everything back that a case may have made: what the core's promises do.
----@param copy? lib.ArrayCopy
-function Trial:clean(copy)
+function Trial:clean()
+  local copy <const> = self.copy
   if copy then self:sure("copy_stop", copy.id, copy) end
+  self.copy = nil
   for _, hosts in ipairs { self:hosts(), self.ports ~= self.rig.initiators and self:own_hosts() or {} } do
     for _, host in ipairs(hosts) do
       for i in ipairs(self.rig.pvs) do
