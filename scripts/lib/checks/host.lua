@@ -85,6 +85,7 @@ return {
     name = "clone method",
     of = "host",
     by = "host",
+    alone = true,
     run = function(found)
       if found.job.request.method_why then error(found.job.request.method_why) end
       return found.job.request.method
