@@ -9,8 +9,9 @@ local log <const> = require "lunalift.log"
 local populate <const> = require "cli.populate"
 local redact <const> = require "lib.redact"
 local report <const> = require "lib.report"
+local settings <const> = require "lib.settings"
 local site <const> = require "lib.site"
-local ssh_flags <const> = require "cli.ssh_flags"
+local ssh_settings <const> = require "lib.ssh_settings"
 local task <const> = require "lunalift.task"
 
 local M <const> = {}
@@ -145,21 +146,21 @@ end
 
 -- A key that is none is a check that fails, like others.
 local function take_method(request, values)
-  local known <const>, method <const>, ssh <const> = pcall(ssh_flags.method, values)
+  local known <const>, method <const>, ssh <const> = pcall(ssh_settings.method, values)
   request.method, request.ssh = known and method or nil, ssh
   request.method_why = not known and fail.of(method) or nil
 end
 
 local function job_of_copy(values)
-  populate.check_mandatory(values, populate.MANDATORY)
-  local request <const> = populate.request_of(values)
+  settings.check_mandatory(values, settings.MANDATORY)
+  local request <const> = settings.request_of(values)
   take_method(request, values)
   request.bind_within_s = 0 -- nothing binds a claim while we look
-  return job_of(request, populate.site_conf(values))
+  return job_of(request, settings.site_conf(values))
 end
 
 local function job_of_host(values)
-  populate.check_mandatory(values, { "vsphere-hostname", "vsphere-username", "vsphere-password" })
+  settings.check_mandatory(values, { "vsphere-hostname", "vsphere-username", "vsphere-password" })
   local request <const> = {
     host_alone = true,
     migration_host = values.host,
@@ -168,7 +169,7 @@ local function job_of_host(values)
     patience_s = values.patience,
   }
   take_method(request, values)
-  return job_of(request, { vcenter = populate.vcenter_conf(values) })
+  return job_of(request, { vcenter = settings.vcenter_conf(values) })
 end
 
 local function is_given(value) return (value or "") ~= "" end

@@ -8,8 +8,9 @@ local log <const> = require "lunalift.log"
 local populate <const> = require "cli.populate"
 local reaping <const> = require "lib.reaping"
 local report <const> = require "lib.report"
+local settings <const> = require "lib.settings"
 local site <const> = require "lib.site"
-local ssh_flags <const> = require "cli.ssh_flags"
+local ssh_settings <const> = require "lib.ssh_settings"
 local task <const> = require "lunalift.task"
 
 local M <const> = {}
@@ -51,7 +52,7 @@ local SHARED <const> = {
   help = true,
 }
 
-for _, flag in ipairs(ssh_flags.FLAGS) do
+for _, flag in ipairs(ssh_settings.FLAGS) do
   SHARED[flag.name] = true
 end
 
@@ -145,10 +146,10 @@ function M.run(args)
     error(fail.hint(fail.new("config", "--assume-dead is about what --scan finds"), "give --scan, too"))
   end
   local needs_peers <const> = values.apply or values.scan
-  if needs_peers then populate.check_mandatory(values, PEERS) end
+  if needs_peers then settings.check_mandatory(values, PEERS) end
 
   local kube <const> = { kubeconfig = values.kubeconfig, master = values.master }
-  local method <const>, ssh <const> = ssh_flags.method(values)
+  local method <const>, ssh <const> = ssh_settings.method(values)
   local job <const> = jobs.new {
     name = "reap",
     request = {
@@ -161,7 +162,7 @@ function M.run(args)
       assume_dead = values["assume-dead"],
       patience_s = values.patience,
     },
-    site = site.new(needs_peers and populate.site_conf(values) or { kube = kube }),
+    site = site.new(needs_peers and settings.site_conf(values) or { kube = kube }),
     report = report.new "quiet",
   }
   task.spawn(populate.cancel_on_signal, job)

@@ -8,6 +8,7 @@ local json <const> = require "lunalift.json"
 local populate <const> = require "cli.populate"
 local redact <const> = require "lib.redact"
 local report <const> = require "lib.report"
+local settings <const> = require "lib.settings"
 local site <const> = require "lib.site"
 local task <const> = require "lunalift.task"
 local words <const> = require "lib.words"
@@ -43,12 +44,12 @@ end
 ---@param values table<string, any>
 ---@return lib.Job
 function M.array_job(vendor, values)
-  populate.check_mandatory(values, { "storage-hostname" })
+  settings.check_mandatory(values, { "storage-hostname" })
   values["storage-vendor-product"] = vendor
   local job <const> = jobs.new {
     name = "vendor",
     request = { patience_s = values.patience },
-    site = site.new { array = populate.array_conf(values) },
+    site = site.new { array = settings.array_conf(values) },
     report = report.new "quiet",
   }
   task.spawn(populate.cancel_on_signal, job)

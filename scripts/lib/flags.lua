@@ -81,9 +81,9 @@ local function take(args, i, flag, value)
   return args[i + 1], i + 1
 end
 
-local function from_environment(flag)
+local function from_environment(flag, environment)
   for _, name in ipairs { "LUNALIFT_" .. flag.name:upper():gsub("-", "_"), flag.env } do
-    local value <const> = flag.type == "secret" and env.secret(name) or env.get(name)
+    local value <const> = flag.type == "secret" and environment.secret(name) or environment.get(name)
     local is_set <const> = value and (secret.is(value) and not value:is_empty() or value ~= "" and not secret.is(value))
     if is_set then return M.convert(flag, name, value) end
   end
@@ -93,9 +93,10 @@ end
 --- Read the words. Returns the values by flag name, and the words that are no flags. Raises config failures that name the flag.
 ---@param args string[]
 ---@param flags lib.Flag[]
+---@param environment? lib.Environment
 ---@return table<string, any> values
 ---@return string[] rest
-function M.parse(args, flags)
+function M.parse(args, flags, environment)
   local by_name <const>, values <const>, rest <const> = {}, {}, {}
   for _, flag in ipairs(flags) do
     by_name[flag.name] = flag
@@ -117,7 +118,7 @@ function M.parse(args, flags)
     i = i + 1
   end
   for _, flag in ipairs(flags) do
-    if values[flag.name] == nil then values[flag.name] = from_environment(flag) end
+    if values[flag.name] == nil then values[flag.name] = from_environment(flag, environment or env) end
   end
   return values, rest
 end

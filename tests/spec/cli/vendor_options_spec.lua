@@ -14,7 +14,7 @@ local WRONG <const> = { integer = "x", seconds = "-1", bool = "perhaps" }
 for _, name in ipairs(names) do
   describe("the options of " .. name, function()
     local vendor <const> = arrays.describe(name)
-    local restore, variables, populate
+    local restore, variables, settings
 
     before_each(function()
       variables = {}
@@ -25,12 +25,12 @@ for _, name in ipairs(names) do
         ["lunalift.env"] = stand_in.env(variables),
         ["lib.arrays"] = { describe = function() return vendor end },
       }
-      populate = require "cli.populate"
+      settings = require "lib.settings"
     end)
 
     after_each(function() restore() end)
 
-    local function conf() return populate.array_conf { ["storage-vendor-product"] = name, ["storage-hostname"] = "box" } end
+    local function conf() return settings.array_conf { ["storage-vendor-product"] = name, ["storage-hostname"] = "box" } end
 
     local function refused()
       local ok <const>, why <const> = pcall(conf)
