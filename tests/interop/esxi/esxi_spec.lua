@@ -288,13 +288,15 @@ describe("on a host that really copies,", function()
     local RECEIPT <const> = "receipt.json"
 
     -- Over SSH, with the key in that file of the guest's folder.
-    local function start(pvc, key)
+    local function start(pvc, key, ...)
       local path <const> = guest.dir .. "/" .. (key or "key")
+      fs.remove(lab.dir .. "/" .. RECEIPT)
       local flags <const> = {
         "--esxi-clone-method=ssh",
         "--ssh-port=" .. guest.ssh_port,
         "--ssh-known-hosts=" .. guest.dir .. "/known_hosts",
         "--receipt=" .. lab.dir .. "/" .. RECEIPT,
+        ...,
       }
       return lab:populate(pvc, flags, {
         SSH_PRIVATE_KEY = codec.base64(fs.read(path)),
@@ -316,11 +318,11 @@ describe("on a host that really copies,", function()
     end)
 
     it("over ssh the array copies a disk, its digests agree, and vCenter starts nothing", function()
-      succeed(start(large))
+      succeed(start(small))
       assert.is_true(receipt().copy.offloaded)
-      assert.is_true(receipt().copy.clone_write_ops >= COMMANDS)
+      assert.is_true(receipt().copy.clone_write_ops >= SMALL_MIB // 4)
       assert.is_true(receipt().verification.equal)
-      assert.is_true(lab:is_copied(large))
+      assert.is_true(lab:is_copied(small))
       assert.equal(0, lab:count_requests("esxi", "vmkfstools"))
     end)
 
@@ -339,7 +341,7 @@ describe("on a host that really copies,", function()
       guest:run("cat >>/etc/ssh/keys-root/authorized_keys <<'END'\n%s\nEND", line)
       local script <const> = "/vmfs/volumes/ds 1/" .. line:match "lunalift%-wrapper%-%x+"
       guest:run("cp /opt/lunalift/vmkfstools-wrapper '%s' && mv /opt/lunalift /opt/away", script)
-      succeed(start(small, "other"))
+      succeed(start(small, "other", "--verify=none"))
       guest:run("mv /opt/away /opt/lunalift; rm '%s'", script)
       assert.is_true(lab:is_copied(small))
     end)
@@ -353,7 +355,7 @@ describe("on a host that really copies,", function()
       assert.is_true(lab:is_copied(small))
     end)
 
-    it("a cancel in the middle ends the writer before the volume is taken away", function()
+    it("a cancel in the middle leaves neither a writer nor a LUN", function()
       slow_down()
       local run <const> = start(large)
       lab_site.wait_until(COPY_WITHIN_S, function() return guest:run("lun is-open %s; echo $?", large.naa) == "0" end)
@@ -361,7 +363,8 @@ describe("on a host that really copies,", function()
       local ended <const> = run:wait()
       assert.equal(4, ended.code, ended.out .. ended.err)
       assert.is_false(lab:is_copied(large))
-      assert.equal("1", guest:run("lun is-open %s; echo $?", large.naa))
+      assert.is_nil(guest:run("ps -c"):find("rdmdisk", 1, true))
+      assert.equal("", guest:run("ls /vmfs/devices/disks | grep %s || :", large.naa))
     end)
 
     it("a volume with the identity of the datastore's LUN is found out before anything is written", function()
