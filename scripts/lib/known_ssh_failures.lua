@@ -36,7 +36,7 @@ return {
     kind = "denied",
     message = "{host} shows another key than it had: {fingerprint}",
     why = "It was installed anew, or somebody else answers at its address. Nothing was sent.",
-    fix = "if it was installed anew: compare the fingerprint at its console, and take the old line out with ssh-keygen -R {host}",
+    fix = "if it was installed anew: compare the fingerprint at its console, and take the old line out with ssh-keygen -R {address}",
   },
   {
     name = "ssh key refused",

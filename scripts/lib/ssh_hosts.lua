@@ -80,7 +80,7 @@ end
 function Host:explained(why)
   local failure <const> = in_users_words(self, why, {
     host = self.target.name,
-    address = ("%s, port %d"):format(self.target.address, self.conf.port),
+    address = self.target.address,
     user = self.conf.user,
     fingerprint = why.fingerprint,
     key = self.target.key_line or self.session:public_key(),

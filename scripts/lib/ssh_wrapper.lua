@@ -191,7 +191,7 @@ function M.open(host)
   local job <const>, here <const> = host.job, script()
   local target <const>, store <const> = look(host)
   local remote <const> = ssh_hosts.open(target, job.request.ssh)
-  job.site:closing(remote)
+  job.site:closing { close = function() remote:close() end }
   target.key_line = M.key_line(remote.session:public_key())
   local wrapper <const> = assert(clone.over_ssh(remote.session, store and store.id or "none"))
   local self <const> = setmetatable({ clone = wrapper, remote = remote, host = host, store = store }, Wrapper)
