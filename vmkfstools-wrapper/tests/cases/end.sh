@@ -63,7 +63,7 @@ test_undying() {
     start
     pid=$(value m.pid)
     until_percent
-    altered 's/kill -\$signal "-\$PID"/kill -0 "-$PID"/; s/^KILL_S=10 /KILL_S=2 /'
+    altered 's/signal \$how/signal 0/; s/^KILL_S=10 /KILL_S=2 /'
     ask --task-kill -i "$ID"
     answers 'a writer that will not die is told' 'status == "1" and code == 1 and m.writerAlive == true and m.state == "running" and m.taskId'
     restored
