@@ -22,21 +22,19 @@ Tries every function of the vendor contract under every class of fault, and how 
 beside what is others'; after each case the array must be as it was before. NAME's array is the lab's: lab/NAME.lua, which may lie beside
 vendors/NAME.lua in a folder given by --scripts.
 
-With --array it is the one of the environment (STORAGE_…), on two volumes that nobody uses; no faults are made there. It says what it will do
-and undo, and does it with --yes.
+With --array it is the one of the environment (STORAGE_…), on two volumes that nobody uses; no faults are made there. It says what it will
+do and undo, and does it with --yes.
 
 ]]
 
 local OWN_FLAGS <const> = {
   { name = "only", help = "one group of cases: " .. table.concat(conformance.groups(), ", ") },
-  { name = "fault", help = "one class of faults: " .. table.concat(conformance.fault_keys(), ", ") },
+  { name = "fault", help = "one class of them: " .. table.concat(conformance.fault_keys(), ", ") },
+  { name = "scenario", help = "JSON file of a lab's site: its part about NAME tells what the array is like" },
   { name = "array", type = "bool", default = false, help = "the array of the environment, not the lab's" },
   { name = "volume", help = "there: a volume handle, or JSON as for vendor call NAME lun_of" },
   { name = "other-volume", help = "there: another one" },
-  {
-    name = "initiators",
-    help = "there: ports of the ESXi host, KIND:ID,KIND:ID; else made-up ones",
-  },
+  { name = "initiators", help = "there: ports of the ESXi host, KIND:ID,KIND:ID; else made-up ones" },
   { name = "overwrite", type = "bool", default = false, help = "there: copy the volume onto the other one, too" },
   { name = "yes", type = "bool", default = false, help = "there: do it" },
 }
@@ -53,14 +51,20 @@ end
 
 local MOST_REQUESTS <const> = 12
 
-local function line_of(vendor, name)
-  local path <const> = assert(script.find("vendors." .. vendor)).path
+-- Where the script defines a function; nil where it does not.
+local function line_of(path, name)
   local line = 0
-  for text in assert(script.source(path)):gmatch "[^\n]*" do
+  for text in assert(script.source(path)):gmatch "([^\n]*)\n" do
     line = line + 1
-    if text:find("^%s*function [%w_]+[.:]" .. name:gsub("%W", "%%%0") .. "%s*%(") then
-      return ("%s:%d"):format(path, line)
-    end
+    if text:find("^%s*function [%w_]+[.:]" .. name .. "%s*%(") then return line end
+  end
+end
+
+local function place_of(vendor, case)
+  local path <const> = assert(script.find("vendors." .. vendor)).path
+  for _, text in ipairs { case.group, case.name } do
+    local line <const> = line_of(path, text:match "^[%w_]*")
+    if line then return ("%s:%d"):format(path, line) end
   end
   return path
 end
@@ -80,7 +84,7 @@ local function explain(vendor, case)
     ("\nFAILED  %s: %s\n  expected  %s\n  happened  %s\n"):format(case.group, case.name, case.expected, case.happened)
   )
   show_requests(case.requests or {})
-  console.out(("  look at   %s; docs/vendors.md\n"):format(line_of(vendor, case.group:match "^[%w_]+")))
+  console.out(("  look at   %s; docs/vendors.md\n"):format(place_of(vendor, case)))
 end
 
 local function new_tally() return { passed = 0, failed = 0, skipped = 0, reasons = {} } end
@@ -132,8 +136,10 @@ local function settle_options(rig)
   end
 end
 
-local function lab_rig(vendor)
-  local rig <const> = require("lab.array_rig").start(vendor)
+local function lab_rig(vendor, path)
+  local text <const> = path and assert(env.read(path))
+  local site <const> = assert(require("lab.scenario").read(text))
+  local rig <const> = require("lab.array_rig").start(vendor, site[vendor.name] or {})
   settle_options(rig)
   return rig
 end
@@ -162,6 +168,12 @@ end
 
 -- ---- the whole ----
 
+local function check_is_name(name)
+  if not name:find "[./]" then return end
+  local hint <const> = "lunalift vendor test NAME --scripts DIR takes DIR/vendors/NAME.lua, and DIR/lab/NAME.lua"
+  fail.advise("config", hint, "'%s' is a file: a vendor is tested by its name", name)
+end
+
 -- Whoever presses Ctrl-C finds the array as it was, too.
 local function run_until_signal(...)
   local suite <const> = conformance.start(...)
@@ -180,8 +192,9 @@ function M.run(args)
   end
   local name <const> = rest[1]
     or error(fail.hint(fail.new("config", "vendor test needs a vendor"), USAGE:match "[^\n]+"))
+  check_is_name(name)
   local vendor <const>, began_s <const> = arrays.describe(name), timer.now()
-  local rig <const> = values.array and real_rig(vendor, values) or lab_rig(vendor)
+  local rig <const> = values.array and real_rig(vendor, values) or lab_rig(vendor, values.scenario)
   local tell <const>, finish <const> = teller(name)
   local ok <const>, why <const> = pcall(run_until_signal, rig, values, tell)
   if rig.close then rig:close() end

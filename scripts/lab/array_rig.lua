@@ -157,8 +157,7 @@ end
 -- The whole ------------------------------------------------------------------------------------------------------------------------
 
 local function start_array(self)
-  local product <const> = self.vendor.name
-  local options <const> = scenario.merge(assert(scenario.read())[product] or {}, {
+  local options <const> = scenario.merge(self.settings, {
     username = USERNAME,
     password = PASSWORD,
     fabric = self.fabric,
@@ -169,7 +168,7 @@ local function start_array(self)
     ending_s = 0,
   })
   options.faults = { wrap = function(_, _, handler) return watched(self, handler) end }
-  self.array = require("lab." .. product).start(options)
+  self.array = require("lab." .. self.vendor.name).start(options)
 end
 
 --- A new array, as it was in the beginning.
@@ -207,12 +206,14 @@ local function check_there_is(product)
 end
 
 ---@param vendor table as lib.arrays describes it
+---@param settings table what a scenario says of the array
 ---@return lab.ArrayRig
-function M.start(vendor)
+function M.start(vendor, settings)
   check_there_is(vendor.name)
   local leaf <const> = assert(certificate.leaf { cn = "array.lab.example", names = { "IP:127.0.0.1" } })
   local self <const> = setmetatable({
     vendor = vendor,
+    settings = settings,
     about = "the lab's array",
     dir = assert(process.run({ argv = { "mktemp", "-d" } }).out:match "%S+"),
     leaf = leaf,

@@ -39,7 +39,7 @@ local OVERWRITING <const> = { copy_start = true, copy_poll = true, copy_stop = t
 
 local function begin(self)
   self.trial = trials.open(self.rig)
-  self.trial:begin()
+  self.trial:choose_ports()
   self.before = self.rig:state(self.trial)
 end
 
@@ -82,7 +82,8 @@ function Suite:try(group, name, run)
   if rig.strike then rig:strike() end
   if case.happened then case.requests = requests_of(rig) end
   judged(case, attempt(self.trial.clean, self.trial))
-  local left <const> = left_over(self)
+  local left
+  judged(case, attempt(function() left = left_over(self) end))
   if left and not case.happened then
     case.expected, case.happened, case.requests = "all on the array is as it was before", left, requests_of(rig)
   end
@@ -236,7 +237,7 @@ function Suite:cancel(reason) self.running:cancel(reason) end
 function Suite:finish()
   local _, why <const> = self.running:wait()
   if self.rig.strike then self.rig:strike() end
-  if why then pcall(self.trial.clean, self.trial) end
+  pcall(self.trial.clean, self.trial)
   self.trial:close()
   if why then error(why) end
 end

@@ -57,7 +57,9 @@ describe("the conformance suite", function()
     local MISTAKES <const> = {
       { "unmaps others, too", "unmap", "expected  all on the array is as it was before\n  happened  vluns gone: " },
       { "leaks a session", "open and close", "happened  a session is left open" },
+      { "changes when asked", "maps_of", "expected  a question changes nothing" },
       { "calls all maps made", "twice", 'happened  the second map returns "made"' },
+      { "calls no map made", "map", 'happened  it says "existing", so that the core would leave' },
       {
         "breaks on 404",
         "find_lun",

@@ -43,7 +43,9 @@ M.CLASSES = {
 
 -- The requests of one call ---------------------------------------------------------------------------------------------------------
 
-local function requests_from(rig, mark) return table.move(rig.requests, mark + 1, #rig.requests, 1, {}) end
+local function requests_from(rig, mark)
+  return rig.requests and table.move(rig.requests, mark + 1, #rig.requests, 1, {}) or {}
+end
 
 -- The one that was struck; and did the array do anything?
 local function effects_of(rig, mark)
@@ -102,8 +104,9 @@ local function check_marks(t, scene, s, mark, why)
   end
 end
 
-local function check_results(t, scene, s, results)
+local function check_results(t, scene, s, results, is_second)
   local says <const> = scene.check(t, s, table.unpack(results, 1, results.n))
+    or not is_second and scene.first and scene.first(results[1])
   if says then wrong("a true result", "%s", says) end
   if scene.holds then
     if scene.took then scene.took(s, results[1]) end
@@ -119,15 +122,19 @@ local function failure_of(results) return results[1] == nil and results[2] or ni
 local function again(t, scene, s)
   local results <const> = table.pack(t:ask(scene.name, scene.args(t, s)))
   local why <const> = failure_of(results)
-  if not why then return check_results(t, scene, s, results) end
+  if not why then return check_results(t, scene, s, results, true) end
   local is_done <const> = scene.is_done and scene.is_done(t, s, why)
   if not is_done then wrong("called again, with nothing in the way, it succeeds", "%s", text(why)) end
 end
 
 -- The scene of a function; of what is no effect with its true answer.
 local function set(t, scene)
-  local s <const> = scene.prepare(t)
-  if not scene.holds then s.truth = (t:sure(scene.name, scene.args(t, s))) end
+  local s <const>, rig <const> = scene.prepare(t), t.rig
+  if scene.holds then return s end
+  rig.mark = rig.requests and #rig.requests
+  s.truth = (t:sure(scene.name, scene.args(t, s)))
+  local _, changed <const> = effects_of(rig, rig.mark)
+  if changed then wrong("a question changes nothing on the array", "it has changed something") end
   return s
 end
 

@@ -78,6 +78,7 @@ end
 ---@field args fun(t: lib.Trial, s: table): any ... of the call
 ---@field check fun(t: lib.Trial, s: table, ...): string? what is wrong with its results
 ---@field may_lack? boolean the answer may say less, where something went wrong
+---@field first? fun(result: any): string? what is wrong with it where nothing was called before
 ---@field holds? fun(t: lib.Trial, s: table): boolean of effects: did it come about?
 ---@field took? fun(s: table, result: any) what the call made known
 ---@field is_done? fun(t: lib.Trial, s: table, why: Fail): boolean a refusal that means that it came about before
@@ -150,6 +151,9 @@ M.SCENES = {
     check = function(t, _, said, lun)
       if said ~= "made" and said ~= "existing" then return ("it says %s"):format(said) end
       return check_lun(t, lun) or not lun.naa and "naa is not known, though the volume is mapped" or nil
+    end,
+    first = function(said)
+      return said ~= "made" and 'it says "existing", so that the core would leave the mapping behind' or nil
     end,
     holds = function(t, s) return t:map_of(s.lun, s.host) ~= nil end,
   },

@@ -80,8 +80,8 @@ function M.open(rig, changes)
   return self
 end
 
---- Look whether the host has a host object already, before any case.
-function Trial:begin()
+--- Before any case, for the host may have a host object already.
+function Trial:choose_ports()
   local is_free <const> = not self.has.create_host or not self:hosts()[1]
   self.ports = is_free and self.rig.initiators or self.rig.strangers
 end

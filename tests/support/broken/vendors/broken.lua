@@ -28,11 +28,21 @@ local MISTAKES <const> = {
     function array:close() end
   end,
 
-  ["calls all maps made"] = function(array, base)
-    function array:map(lun, host)
-      local _, mapped <const> = base.map(self, lun, host)
-      return "made", mapped
+  ["changes when asked"] = function(array, base)
+    function array:maps_of(lun)
+      for _, host in ipairs(base.maps_of(self, lun)) do
+        if host.name:find "^set:xcopy" then base.unmap(self, lun, host) end
+      end
+      return base.maps_of(self, lun)
     end
+  end,
+
+  ["calls all maps made"] = function(array, base)
+    function array:map(lun, host) return "made", select(2, base.map(self, lun, host)) end
+  end,
+
+  ["calls no map made"] = function(array, base)
+    function array:map(lun, host) return "existing", select(2, base.map(self, lun, host)) end
   end,
 
   ["breaks on 404"] = function(array, base)
