@@ -150,8 +150,13 @@ local function path_of(job)
   return beside and beside:gsub("%.json$", "") .. ".receipt.json"
 end
 
+local function is_there(path)
+  local text <const>, why <const> = files.read(path)
+  return text ~= nil or why.kind ~= "not_found"
+end
+
 -- A run that came to nothing has nothing to tell that is worth an earlier copy's receipt.
-local function is_worth(job, why, is_there) return why == nil or job.effects > 0 or not is_there end
+local function is_worth(job, why, has_earlier) return why == nil or job.effects > 0 or not has_earlier end
 
 --- Write the receipt where it is kept: --receipt, beside a journal's file, or with a journal that keeps receipts itself. Never raises:
 --- a copy that is done stays done.
@@ -166,7 +171,7 @@ function M.keep(job, why, left)
   local where
   local kept <const>, trouble <const> = pcall(function()
     local text <const> = M.text(M.build(job, why, left))
-    if path and is_worth(job, why, files.read(path) ~= nil) then
+    if path and is_worth(job, why, is_there(path)) then
       assert(files.write(path, text))
       where = path
     end

@@ -9,7 +9,7 @@ describe("a receipt", function()
   before_each(function()
     files, log = { written = {} }, stand_in.log()
     log.redact = function(text) return (text:gsub("hunter2", "***")) end
-    function files.read(path) return files.written[path] end
+    function files.read(path) return files.written[path], { kind = "not_found" } end
     function files.write(path, text)
       if files.broken then return nil, { kind = "no_space", message = "the disk is full" } end
       files.written[path] = text
