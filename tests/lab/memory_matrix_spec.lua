@@ -14,7 +14,7 @@ local SIGABRT <const>, INCOMPLETE <const> = 6, 5
 local function is_cosmetic(left, ended, has_journal)
   for _, what in ipairs(left) do
     local is_file <const> = has_journal and (what:find "^left file " or what:find ", tasks %d+ = ")
-    local is_login <const> = what:find "^left session " and ended.err:find "not logged out"
+    local is_login <const> = what:find "^left session " and (ended.out .. ended.err):find "not logged out"
     if not is_file and not is_login then return false end
   end
   return true

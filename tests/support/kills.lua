@@ -494,6 +494,12 @@ function M.run_twice(bench, point, again, when)
   return results
 end
 
+-- What is wrong with the site itself is told with the case's name, too.
+local function run_once(bench, case)
+  local ran <const>, result <const> = pcall(bench.run, bench, case)
+  return ran and result or { case = case, writes = {}, problems = { tostring(result) } }
+end
+
 --- Every case once, on whichever site is free. A site that was left dirty is replaced.
 ---@param home "file"|"lease"
 ---@param benches kills.Bench[]
@@ -510,7 +516,7 @@ function M.run_all(home, benches, points, wrapper)
   local function work(i)
     while taken < #cases do
       taken = taken + 1
-      local result <const> = benches[i]:run(cases[taken])
+      local result <const> = run_once(benches[i], cases[taken])
       results[#results + 1] = result
       if #result.problems > 0 then
         benches[i]:close()
