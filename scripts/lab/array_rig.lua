@@ -18,7 +18,7 @@ local server <const> = require "lunalift.server"
 local M <const> = {}
 
 local SERVICE <const> = "array"
-local SIZE_BYTES <const> = 4 << 20
+local SIZE_BYTES <const> = 1 << 20
 local PVS <const> = { "pvc-6a1f0c52-0001", "pvc-6a1f0c52-0002" }
 local USERNAME <const>, PASSWORD <const> = "lab & user", [[CanaryArray57K<&"'%41\ö]]
 
@@ -100,14 +100,15 @@ end
 
 -- Its requests ---------------------------------------------------------------------------------------------------------------------
 
--- What a script sends to say who it is.
-local PLAIN <const> = { ["user-agent"] = true, ["content-type"] = true, accept = true, host = true }
-local SECRET_LENGTH <const> = 16
+-- Headers by which a script says who it is.
+local TELLING <const> = { "auth", "token", "session", "key", "cookie" }
 
 local function keep_secrets(self, request)
   for name, value in pairs(request.headers) do
-    local word <const> = value:match "%S+$" or ""
-    if not PLAIN[name] and #word >= SECRET_LENGTH then self.secrets[word] = true end
+    for _, part in ipairs(TELLING) do
+      local word <const> = value:match(name == "cookie" and "=(.+)$" or "%S+$")
+      if word and name:find(part, 1, true) then self.secrets[word] = true end
+    end
   end
 end
 

@@ -107,6 +107,7 @@ local function accept(self, request, act, holds)
   self.jobs[#self.jobs + 1] = job
   if (request.headers["response-job-status"] or ""):find "^Completed" then
     local until_s <const> = timer.now() + (int(request.headers["response-max-wait"]) or 60)
+    self:advance()
     while shown_job(job).status ~= "Completed" and timer.now() < until_s do
       timer.sleep(math.max(0.01, math.min(job.due_s, until_s) - timer.now()))
       self:advance()

@@ -38,6 +38,7 @@ local M <const> = {}
 ---@field struck? string the fault
 ---@field status? integer
 ---@field changed? boolean an object of the array is another one since
+---@field turned? boolean a session has begun, or ended
 
 ---@class lib.Trial
 ---@field rig lib.Rig
