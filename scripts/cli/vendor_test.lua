@@ -6,9 +6,10 @@ local contract <const> = require "lib.vendor_contract"
 local env <const> = require "lunalift.env"
 local fail <const> = require "lib.fail"
 local flags <const> = require "lib.flags"
-local populate <const> = require "cli.populate"
 local real <const> = require "lib.conformance.real"
 local script <const> = require "lunalift.script"
+local secret <const> = require "lunalift.secret"
+local settings <const> = require "lib.settings"
 local task <const> = require "lunalift.task"
 local timer <const> = require "lunalift.timer"
 local trials <const> = require "lib.conformance.trial"
@@ -129,10 +130,14 @@ end
 
 -- The vendor's own settings: what the lab's array says, or the environment.
 local function settle_options(rig)
-  for name, option in pairs(rig.vendor.options) do
-    local text <const> = option.env and (rig.env[option.env] or env.get(option.env))
-    rig.conf[name] = option.default
-    if text then rig.conf[name] = flags.convert(option, option.env, text) end
+  local function secret_of(name) return rig.env[name] and secret.new(rig.env[name]) or env.secret(name) end
+  local function get(name) return rig.env[name] or env.get(name) end
+  local conf <const> = settings.array_conf(
+    { ["storage-vendor-product"] = rig.vendor.name },
+    { get = get, secret = secret_of }
+  )
+  for name in pairs(rig.vendor.options) do
+    rig.conf[name] = conf[name]
   end
 end
 
@@ -147,9 +152,9 @@ end
 -- ---- a real array ----
 
 local function real_rig(vendor, values)
-  populate.check_mandatory(values, { "storage-hostname" })
+  settings.check_mandatory(values, { "storage-hostname" })
   values["storage-vendor-product"] = vendor.name
-  local rig <const> = real.new(vendor, populate.array_conf(values), {
+  local rig <const> = real.new(vendor, settings.array_conf(values), {
     volume = values.volume,
     other_volume = values["other-volume"],
     initiators = values.initiators,
