@@ -93,7 +93,12 @@ local VERBS <const> = {
   { "call", "call NAME FUNCTION [JSON]…", "one function against the array of the environment (STORAGE_…)", call },
   { "record", "record NAME --output FILE -- …", "a session of such calls, into a file that has no secrets", record },
   { "replay", "replay FILE", "the same session without the array: what differs first?", replay },
-  { "test", "test NAME", "is it fit for the core? Every function under every fault, on the lab's array", test },
+  {
+    "test",
+    "test NAME [--array]",
+    "is it fit for the core? Every function under every fault, on the lab's array or yours",
+    test,
+  },
 }
 
 local function usage()

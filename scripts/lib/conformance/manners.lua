@@ -195,7 +195,7 @@ M.OTHERS = {
 
 -- Hostile names --------------------------------------------------------------------------------------------------------------------
 
-M.HOSTILE = {
+local HOSTILE <const> = {
   "*",
   trials.HOST_NAME:sub(1, 6) .. "*",
   "..",
@@ -257,7 +257,7 @@ local function label_of(name) return #name > 20 and ("of %d letters"):format(#na
 ---@return lib.Manner[]
 function M.hostile()
   local cases <const> = {}
-  for _, name in ipairs(M.HOSTILE) do
+  for _, name in ipairs(HOSTILE) do
     local shown <const> = label_of(name)
     cases[#cases + 1] = { name = "host " .. shown, run = function(t) try_host(t, name) end }
     cases[#cases + 1] = { name = "volume " .. shown, run = function(t) try_volume(t, name) end }
@@ -309,7 +309,7 @@ function M.account(rig)
     if option.required then
       cases[#cases + 1] = { name = label .. " absent", run = function() expect_config(rig, { [name] = false }) end }
     end
-    for _, value in ipairs(option.type == "string" and not option.choices and M.HOSTILE or {}) do
+    for _, value in ipairs(option.type == "string" and not option.choices and HOSTILE or {}) do
       local about <const> = ("%s %s"):format(label, label_of(value))
       cases[#cases + 1] = { name = about, run = function() is_sound_with(rig, { [name] = value }) end }
     end
