@@ -9,6 +9,7 @@
     "it "                                                                                          \
     "is installed"
 
+#define STATUS_NOT_FOUND 127 /* as every shell ends for a program that is not there */
 #define HINT_OLD "upgrade the host's vmkfstools-wrapper, or rename the VM's files"
 
 enum arg { ARG_ID, ARG_TASK_ID, ARG_SOURCE, ARG_TARGET, ARG_EXTENTS, ARG_COUNT };
@@ -233,9 +234,10 @@ static const char *field(const struct lift_xml_doc *doc, const char *name)
 static void say_nonsense(struct lift_clone_call *call, const struct lift_ssh_end *end)
 {
     struct lift_error err = {0};
-    bool asked = call->command == &commands[LIFT_CLONE_VERSION];
+    bool missing =
+        call->command == &commands[LIFT_CLONE_VERSION] && end->status == STATUS_NOT_FOUND;
     const struct lift_buf *said = end->err.length > 0 ? &end->err : &end->out;
-    lift_fail(&err, asked ? LIFT_UNSUPPORTED : LIFT_PROTOCOL,
+    lift_fail(&err, missing ? LIFT_UNSUPPORTED : LIFT_PROTOCOL,
               "SSH %s: no answer of a wrapper, but status %d and '%.200s'", call->command->words,
               end->status, said->data ? said->data : "");
     err.unanswered = call->command->effect;

@@ -52,7 +52,7 @@ struct lift_clone_args {
  * status was not 0 (LIFT_FAILED) or there was none. START, KILL and CLEAN are effects.  Towards a
  * host without `percent`, a name with ' " $ ` \ is refused, over SSH any but a plain one:
  * LIFT_CONFIG, nothing sent. An operation that the host does not offer is LIFT_UNSUPPORTED, nothing
- * sent; so is a VERSION that something else than a wrapper answers.
+ * sent; so is a VERSION over SSH where there is no wrapper (exit status 127).
  */
 typedef void lift_clone_fn(void *payload, const char *message, const struct lift_error *err);
 struct lift_clone_call;

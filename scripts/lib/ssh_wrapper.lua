@@ -117,12 +117,15 @@ end
 
 function Wrapper:offers(feature) return self.clone:offers(feature) end
 
+-- What a tied key answers to what is no command; what is cut short tells nothing.
 local function said(self, command)
-  local ended <const> = self.host.job:read(
-    "SSH key on " .. self.host.name,
-    function() return self.remote:exec(command) end
-  )
-  return ended.out:match "^%s*(.-)%s*$"
+  return self.host.job:read("SSH key on " .. self.host.name, function()
+    local ended <const>, why <const> = self.remote:exec(command)
+    if not ended then return nil, why end
+    local text <const> = ended.out:match "^%s*(.-)%s*$"
+    if ended.status and (text == PROBED or text == "" or text:find "^<%?xml") then return text end
+    return nil, fail.new("protocol", "%s over SSH: '%s'", self.host.name, text:sub(1, 80))
+  end)
 end
 
 -- Our line answers so to a request without a command, as does our wrapper where the key is tied to it; upstream's runs a script then.
@@ -178,9 +181,25 @@ local function by_upstreams_line(self, here)
   return found or error(why)
 end
 
-local function refuse_line(self)
+local function not_tied(self, why)
   local target <const>, user <const> = self.remote.target, self.remote.conf.user
-  hints.raise("ssh key not tied", { host = target.name, user = user, key = target.key_line })
+  local failure <const> = hints.new("ssh key not tied", { host = target.name, user = user, key = target.key_line })
+  failure.cause = why
+  return failure
+end
+
+-- Asked twice: who broke once would be taken for one with upstream's line.
+local function ask_line(self)
+  if is_tied(self) or is_tied(self) then return "ours" end
+  return said(self, PROBE) == PROBED and "upstream's"
+end
+
+-- Whose line the key has.
+local function line_of(self)
+  local ok <const>, whose <const> = pcall(ask_line, self)
+  if ok and whose then return whose end
+  if not ok and not fail.is(whose, "protocol") then error(whose) end
+  error(not_tied(self, not ok and whose or nil))
 end
 
 --- The wrapper, and what it says of itself.
@@ -195,8 +214,7 @@ function M.open(host)
   target.key_line = M.key_line(remote.session:public_key())
   local wrapper <const> = assert(clone.over_ssh(remote.session, store and store.id or "none"))
   local self <const> = setmetatable({ clone = wrapper, remote = remote, host = host, store = store }, Wrapper)
-  if is_tied(self) then return self, by_our_line(self, here) end
-  if said(self, PROBE) ~= PROBED then refuse_line(self) end
+  if line_of(self) == "ours" then return self, by_our_line(self, here) end
   return self, by_upstreams_line(self, here)
 end
 

@@ -13,11 +13,13 @@ local site <const> = require "lib.site"
 local task <const> = require "lunalift.task"
 local vmdk <const> = require "lib.vmdk"
 
-local M <const> = {}
+local M <const> = { TRANSPORTS = { "vib", "ssh" } }
 
 local MIB <const> = 1 << 20
 local PATIENCE_S <const> = 60
-local WORKERS <const> = 3 -- while one's host runs a script, another computes
+-- While one's host runs a script, another computes; but no time is skipped while a command is under way over SSH.
+local WORKERS <const> = { vib = 3, ssh = 1 }
+local SSH_CASES <const> = 8
 local STARTED_S <const> = tonumber(fs.read("/proc/uptime"):match "%S+")
 
 ---@class matrix.Outcome
@@ -36,7 +38,11 @@ local STARTED_S <const> = tonumber(fs.read("/proc/uptime"):match "%S+")
 local Bench <const> = {}
 Bench.__index = Bench
 
-local function small_site()
+-- Every run puts the script there.
+local OVER_SSH <const> = { ssh = true }
+local SCRIPT <const> = "/lunalift%-wrapper%-%x+$"
+
+local function small_site(transport)
   local hba <const> = {
     device = "vmhba64",
     kind = "iscsi",
@@ -53,7 +59,7 @@ local function small_site()
     }
   end
   return scenario.merge(assert(scenario.read()), {
-    esxi = { rescan_s = 0 },
+    esxi = { rescan_s = 0, ssh = OVER_SSH[transport] and "lunalift", wrapper = OVER_SSH[transport] and "none" },
     datacenters = {
       {
         moref = "datacenter-3",
@@ -68,10 +74,11 @@ local function small_site()
   })
 end
 
+---@param transport? "vib"|"ssh"
 ---@return matrix.Bench
-function M.open()
+function M.open(transport)
   local dir <const> = process.run({ argv = { "mktemp", "-d" } }).out:match "%S+"
-  local self <const> = setmetatable({ dir = dir, count = 0 }, Bench)
+  local self <const> = setmetatable({ dir = dir, count = 0, transport = transport or "vib" }, Bench)
   self:renew()
   return self
 end
@@ -85,7 +92,7 @@ end
 function Bench:renew()
   if self.lab then self.lab:stop() end
   self.count = self.count + 1
-  self.lab = labs.start { dir = ("%s/%d"):format(self.dir, self.count), scenario = small_site() }
+  self.lab = labs.start { dir = ("%s/%d"):format(self.dir, self.count), scenario = small_site(self.transport) }
   local described <const> = assert(json.decode(assert(fs.read(self.lab.dir .. "/site.json"))))
   self.about, self.claim = described, described.pvcs[1]
   self.source = described.vms[1].disks[1].flat_path
@@ -118,7 +125,7 @@ local function add_files(world, root, path)
     local found <const> = fs.stat(root .. full)
     if found and found.kind == "directory" then
       add_files(world, root, full)
-    else
+    elseif not full:find(SCRIPT) then
       world["file " .. full] = tostring(found and found.size)
     end
   end
@@ -200,6 +207,24 @@ local SILENT <const> = setmetatable({}, {
   end,
 })
 
+local function ssh_of(self)
+  local service <const> = self.lab.ssh
+  if not service then return nil end
+  return {
+    key = secret.new(assert(fs.read(service.folder .. "/key"))),
+    user = service.user,
+    port = service.port,
+    fingerprints = { self.lab.hosts[1].sshd.fingerprint },
+  }
+end
+
+local function forget_script(self)
+  local folder <const> = self.lab.datastores[1].folder
+  for _, name in ipairs(fs.list(folder)) do
+    if ("/" .. name):find(SCRIPT) then fs.remove(folder .. "/" .. name) end
+  end
+end
+
 ---@param options? { name: string?, request: table? } in place of populate and of what it is asked for
 ---@return lib.Job
 function Bench:job(options)
@@ -214,7 +239,8 @@ function Bench:job(options)
       vmdk = vmdk.parse(about.vms[1].disks[1].vmdk),
       claim = self.claim.name,
       namespace = self.claim.namespace,
-      method = "vib",
+      method = self.transport,
+      ssh = ssh_of(self),
       journal = "file:" .. self.lab.dir .. "/journal.json",
       patience_s = PATIENCE_S,
       bind_within_s = 60,
@@ -304,6 +330,7 @@ function Bench:run(case)
   local host <const> = lab.hosts[1]
   local job <const>, seen <const>, breaches <const> = case.job or self:job(), {}, {}
   lab:set_vmkfstools(host, { xcopy = 1, hang_at = 50 })
+  forget_script(self)
   local starts <const> = count_starts(host)
   local outcome <const> = { job = job, waits = 0 }
   watch_effects(job)
@@ -374,9 +401,10 @@ function Bench:judge(outcome, breaches)
 end
 
 --- A run that nothing happens to, by the same clock as the cases.
+---@param transport? "vib"|"ssh"
 ---@return matrix.Outcome
-function M.trace()
-  local bench <const> = M.open()
+function M.trace(transport)
+  local bench <const> = M.open(transport)
   probe.skip_waits(true)
   local outcome <const> = bench:run {}
   probe.skip_waits(false)
@@ -384,24 +412,46 @@ function M.trace()
   return outcome
 end
 
---- All cases; or every nth, where LUNALIFT_MATRIX_EVERY says so, as under the sanitizers, which take their time.
----@param cases matrix.Case[]
----@return matrix.Case[]
-function M.some(cases)
-  local every <const>, some <const> = math.tointeger(tonumber(os.getenv "LUNALIFT_MATRIX_EVERY")) or 1, {}
-  for i = 1, #cases, every do
+local function every(cases, n)
+  local some <const> = {}
+  for i = 1, #cases, n do
     some[#some + 1] = cases[i]
   end
   return some
 end
 
+-- Of a day, unless told; the order of the cases stays.
+local function sample(cases, count)
+  local seed <const> = math.tointeger(tonumber(os.getenv "LUNALIFT_MATRIX_SEED")) or os.time() // 86400
+  local left, some = #cases, {}
+  math.randomseed(seed)
+  for _, case in ipairs(cases) do
+    if math.random(left) <= count - #some then some[#some + 1] = case end
+    left = left - 1
+  end
+  print(("# %d of %d cases, LUNALIFT_MATRIX_SEED=%d; LUNALIFT_MATRIX=all takes all"):format(#some, #cases, seed))
+  return some
+end
+
+--- All cases; or every nth, where LUNALIFT_MATRIX_EVERY says so, as under the sanitizers, which take their time. Over SSH, where every
+--- command takes real time, a sample.
+---@param cases matrix.Case[]
+---@param transport? "vib"|"ssh"
+---@return matrix.Case[]
+function M.some(cases, transport)
+  local n <const> = math.tointeger(tonumber(os.getenv "LUNALIFT_MATRIX_EVERY")) or 1
+  if transport ~= "ssh" or os.getenv "LUNALIFT_MATRIX" == "all" then return every(cases, n) end
+  return sample(cases, math.max(4, SSH_CASES // n))
+end
+
 --- Run the cases, some at a time, each worker on a site of its own, and hand each outcome to `judge`.
 ---@param cases matrix.Case[]
 ---@param judge fun(case: matrix.Case, outcome: matrix.Outcome)
-function M.each(cases, judge)
+---@param transport? "vib"|"ssh"
+function M.each(cases, judge, transport)
   local next_case = 0
   local function work()
-    local bench <const> = M.open()
+    local bench <const> = M.open(transport)
     while next_case < #cases do
       next_case = next_case + 1
       local case <const> = cases[next_case]
@@ -410,7 +460,7 @@ function M.each(cases, judge)
     bench:close()
   end
   local workers <const> = {}
-  for i = 1, math.min(WORKERS, #cases) do
+  for i = 1, math.min(WORKERS[transport or "vib"], #cases) do
     workers[i] = work
   end
   probe.skip_waits(true)
