@@ -126,10 +126,10 @@ function HOMES.lease(lab)
 end
 
 ---@param home "file"|"lease" the latter on a site whose host serves another populator, too, in a group of our name
----@param wrapper? "upstream"
+---@param way? "upstream"|"ssh" its wrapper, or how ours is asked
 ---@return kills.Bench
-function M.open(home, wrapper)
-  local lab <const> = labs.start({ esxi = { rescan_s = 0 } }, labs.QUICK_BIN)
+function M.open(home, way)
+  local lab <const> = labs.start({ esxi = { rescan_s = 0, ssh = way == "ssh" and "lunalift" or nil } }, labs.QUICK_BIN)
   add_foreign(lab, FOREIGN)
   local self <const> = setmetatable({
     lab = lab,
@@ -137,9 +137,9 @@ function M.open(home, wrapper)
     claim = lab:claim(CLAIM),
     foreign = lab:claim(FOREIGN_CLAIM),
     source = assert(fs.read(lab:source_of(lab:claim(CLAIM)))),
-    cannot_stop = wrapper == "upstream",
+    cannot_stop = way == "upstream",
   }, Bench)
-  if wrapper then lab:host("wrapper", { variant = wrapper }) end
+  if self.cannot_stop then lab:host("wrapper", { variant = way }) end
   if home == "lease" then
     add_foreign(lab, { SHARED })
     self:trace { "leases/lunalift%-", self.foreign.naa } -- the Lease is there from now on, and the other's device
@@ -504,9 +504,9 @@ end
 ---@param home "file"|"lease"
 ---@param benches kills.Bench[]
 ---@param points kills.Point[]
----@param wrapper? "upstream"
+---@param way? "upstream"|"ssh"
 ---@return kills.Result[]
-function M.run_all(home, benches, points, wrapper)
+function M.run_all(home, benches, points, way)
   local cases <const>, results <const>, workers <const>, taken = {}, {}, {}, 0
   for _, point in ipairs(points) do
     for _, again in ipairs(M.AGAIN) do
@@ -520,7 +520,7 @@ function M.run_all(home, benches, points, wrapper)
       results[#results + 1] = result
       if #result.problems > 0 then
         benches[i]:close()
-        benches[i] = M.open(home, wrapper)
+        benches[i] = M.open(home, way)
       end
     end
   end
