@@ -16,6 +16,7 @@ local ABOUT <const> = "Copies VMware disks into Kubernetes volumes inside the st
 
 local COMMANDS <const> = {
   { "populate", "fill a volume from a VMDK inside the storage array (also: any first argument that is a flag)" },
+  { "controller", "fill the claims of a cluster that ask for it: controller --namespace NS" },
   { "preflight", "look at all that a copy needs, and change nothing" },
   { "reap", "list what dead runs left, and put it back: reap [--scan] [--apply]" },
   { "flow", "list, show or check the flows: flow list | flow show NAME | flow check FILE" },

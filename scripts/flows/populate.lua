@@ -23,7 +23,7 @@ return function(job)
   job:found("%s %s · %s %s", vcenter.about.name, vcenter.about.version, info.product, info.version)
 
   job:step "find the disk"
-  local vm <const> = vcenter:vm(request.vm)
+  local vm <const> = request.vm == "" and vcenter:vm_of(request.vmdk) or vcenter:vm(request.vm)
   local disk <const> = vcenter:disk(vm, request.vmdk)
   local host <const> = vcenter:host(vm, request.migration_host)
   job:note { vm = vm, disk = disk, host = host }

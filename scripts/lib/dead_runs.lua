@@ -34,7 +34,7 @@ end
 
 -- Another's clone may still be wanted by that claim's next run, unless there is no such claim any more.
 local function may_settle(job, item, claim, subject)
-  if item.name == "lunalift-" .. claim.uid or not item.is_dead then return false end
+  if item.name == journal_lease.name(claim.uid) or not item.is_dead then return false end
   if item.holder ~= "" and (item.age_s or 0) < SILENT_S then return false end
   local text <const> = form.decode(item.lease.metadata.annotations[journal_lease.MARK], item.name)
   local about <const> = text.subject or {}
@@ -63,7 +63,7 @@ end
 ---@param claim { namespace: string, uid: string }
 ---@param subject lib.Subject
 function M.settle_others(job, claim, subject)
-  if journals.home(job) ~= "lease" then return end
+  if journals.home(job) ~= "lease" or job.request.journal_namespace then return end
   local listed <const>, items <const> = pcall(journal_lease.list, job, claim.namespace)
   if not listed then
     log.warn("journals of others not looked at", { why = fail.text(items) })

@@ -11,6 +11,8 @@ local timer <const> = require "lunalift.timer"
 
 local M <const> = {}
 
+M.SETTLING = "leave nothing behind" -- the step's title
+
 local REFUSED_PAUSE_S <const> = 1
 local CLOSE_WITHIN_S <const> = 45
 local CLOSE_IN_HASTE_S <const> = 3
@@ -209,7 +211,7 @@ local function settle(self, why)
   if self.dry_run then return {} end
   local ledger <const> = self.ledger
   if ledger.is_inherited and why and why.kind ~= "cancelled" then return leave_to_the_next(ledger) end
-  if #ledger.promises > 0 then self:step "leave nothing behind" end
+  if #ledger.promises > 0 then self:step(M.SETTLING) end
   local left <const> = ledger:settle(self)
   if self.current then self:found(table.concat(ledger.undone, ", ")) end
   self:end_step(#left == 0 and "done" or "failed")

@@ -131,14 +131,19 @@ local function new(job, namespace, name, metadata)
   return setmetatable({ lease = lease, where = lease.where }, Journal)
 end
 
-local function metadata_of(claim)
+-- Beside the claim, and gone with it; unless it is kept where those cannot write who may write there.
+local function metadata_of(claim, namespace)
+  local owner <const> = { apiVersion = "v1", kind = "PersistentVolumeClaim", name = claim.name, uid = claim.uid }
   return {
     labels = { [M.MARK] = "true" },
-    ownerReferences = {
-      { apiVersion = "v1", kind = "PersistentVolumeClaim", name = claim.name, uid = claim.uid },
-    },
+    ownerReferences = namespace == claim.namespace and { owner } or nil,
   }
 end
+
+--- The name of a claim's Lease.
+---@param uid string
+---@return string
+function M.name(uid) return "lunalift-" .. uid end
 
 local function busy(self, holder)
   local why <const> = fail.new("busy", "another run, %s, works on this volume (journal %s)", holder, self.where)
@@ -150,7 +155,8 @@ end
 ---@param claim { name: string, namespace: string, uid: string }
 ---@return lib.Journal
 function M.open(job, claim)
-  local self <const> = new(job, claim.namespace, "lunalift-" .. claim.uid, metadata_of(claim))
+  local namespace <const> = job.request.journal_namespace or claim.namespace
+  local self <const> = new(job, namespace, M.name(claim.uid), metadata_of(claim, namespace))
   local watched <const> = {}
   while true do
     local ours <const>, holder <const> = self.lease:try(job.request.patience_s, watched)

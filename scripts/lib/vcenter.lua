@@ -358,6 +358,22 @@ function Vcenter:vms_with(disk)
   return found
 end
 
+--- The one VM that has a disk's file in a chain of its own.
+---@param vmdk lib.VmdkPath
+---@return lib.Vm
+function Vcenter:vm_of(vmdk)
+  local owners <const>, names <const> = {}, {}
+  for _, ref in ipairs(find_by_name(self, "Datastore", vmdk.datastore)) do
+    for _, vm in ipairs(self:vms_with { path = vmdk.text, datastore = { ref = ref, name = vmdk.datastore } }) do
+      owners[#owners + 1], names[#names + 1] = vm, ("%s (%s)"):format(vm.name, vm.ref.id)
+    end
+  end
+  if #owners == 1 then return self:vm(owners[1].ref.id) end
+  local hint <const> = "name the VM: --source-vm-id, or spec.vmId of the resource"
+  if #owners == 0 then fail.advise("not_found", hint, "no virtual machine has the disk %s", vmdk.text) end
+  fail.advise("config", hint, "%s is a disk of %s", vmdk.text, table.concat(names, " and of "))
+end
+
 -- ---- hosts ----
 
 --- The host that runs the clone: by id or name if given, else where the VM is.

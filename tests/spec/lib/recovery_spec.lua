@@ -51,6 +51,7 @@ describe("recovery", function()
       },
       ["lib.journal_lease"] = {
         MARK = "lunalift.io/journal",
+        name = function(uid) return "lunalift-" .. uid end,
         list = function() return leases end,
         take = function(_, _, lease) return lease.journal end,
       },

@@ -1,0 +1,151 @@
+--- Fills claims whose dataSourceRef names a VSphereXcopyVolumePopulator. What is to be done is found anew each time from the objects
+--- themselves: the claim, the resource, the prime claim and its volume, the journal. See docs/controller.md.
+local events <const> = require "lib.events"
+local informers <const> = require "lib.informer"
+local primes <const> = require "lib.populator.prime"
+local resources <const> = require "lib.resource"
+local statuses <const> = require "lib.populator.status"
+local task <const> = require "lunalift.task"
+local targets <const> = require "lib.populator.target"
+local teardown <const> = require "lib.populator.teardown"
+local work_queue <const> = require "lib.work_queue"
+
+local M <const> = {}
+
+M.GROUP, M.VERSION, M.KIND = "forklift.konveyor.io", "v1beta1", "VSphereXcopyVolumePopulator"
+M.OPT_IN = "lunalift.io/populate" -- label of a namespace, annotation of a resource: "enabled"
+
+local WORKERS <const> = 16
+local SYNC_WITHIN_S <const> = 300
+
+---@class lib.ControllerOptions
+---@field kube Kube
+---@field namespace string our own: journals, and who leads
+---@field instance string
+---@field executor lib.InProcess
+---@field flows { populate: function, settle: function }
+---@field first_retry_s? number
+
+---@class lib.Controller
+local Controller <const> = { KIND = M.KIND, OPT_IN = M.OPT_IN }
+Controller.__index = Controller
+
+-- ---- what is kept of what there is ----
+
+-- Of a dataSourceRef.
+function Controller.is_ours(from)
+  return from and from.apiGroup == M.GROUP and from.kind == M.KIND and (from.name or "") ~= ""
+end
+
+local function project_claim(claim)
+  local meta <const>, from <const> = claim.metadata, claim.spec.dataSourceRef
+  local takes_place_of <const> = (meta.annotations or {})[primes.CLAIM]
+  if takes_place_of and meta.name:find "^prime%-" then
+    return { target = takes_place_of, target_uid = meta.name:match "^prime%-(.*)$" }
+  end
+  if Controller.is_ours(from) then
+    return { uid = meta.uid, source = from.name, is_going = meta.deletionTimestamp ~= nil }
+  end
+end
+
+local function project_populator(populator)
+  return { generation = populator.metadata.generation, is_going = populator.metadata.deletionTimestamp ~= nil }
+end
+
+local function project_namespace(namespace) return (namespace.metadata.labels or {})[M.OPT_IN] == "enabled" or nil end
+
+local function key_of(namespace, name) return ("%s/%s"):format(namespace, name) end
+
+-- Claims of a namespace, or of a resource in it.
+local function wake(self, namespace, source)
+  for key, kept in self.claims:pairs() do
+    if resources.split(key) == namespace and (source == nil or kept.source == source) then self.queue:add(key) end
+  end
+end
+
+local function on_claim(self, key, new, old)
+  self.queue:add(key)
+  local namespace <const> = resources.split(key)
+  local kept <const> = new or old
+  if kept.target then
+    self.queue:add(key_of(namespace, kept.target))
+  elseif old and (not new or new.is_going or new.uid ~= old.uid) then
+    self.queue:add(key_of(namespace, "prime-" .. old.uid))
+  end
+end
+
+local function tend(self, key)
+  local namespace <const>, name <const> = resources.split(key)
+  if name:find "^prime%-%x+%-" then return teardown.tend(self, namespace, name) end
+  return targets.tend(self, namespace, name)
+end
+
+-- ---- running ----
+
+--- A copy tells of itself.
+---@param order { key: string, uid: string, namespace: string }
+function Controller:on_copy(order)
+  self.queue:add(order.key)
+  local copying <const> = self.options.executor:of(order.uid)
+  if copying and not copying.is_running then self.queue:add(key_of(order.namespace, "prime-" .. order.uid)) end
+end
+
+--- Claims in view, and copies under way.
+---@return { claims: integer, copies: integer, waiting: integer }
+function Controller:counts()
+  return { claims = self.claims.count, copies = self.options.executor:count(), waiting = self.queue:len() }
+end
+
+--- Look and act until the task is cancelled.
+function Controller:run()
+  task.all {
+    function() self.namespaces:run() end,
+    function() self.populator_view:run() end,
+    function()
+      self.namespaces:wait_synced(SYNC_WITHIN_S)
+      self.populator_view:wait_synced(SYNC_WITHIN_S)
+      self.claims:run()
+    end,
+    function() self.status:run() end,
+    function() self.events:run() end,
+    function() self.queue:run() end,
+  }
+end
+
+---@param options lib.ControllerOptions
+---@return lib.Controller
+function M.new(options)
+  local kube <const> = options.kube
+  local self <const> = setmetatable({
+    options = options,
+    kube = kube,
+    claim_objects = resources.new(kube, "/api/v1", "persistentvolumeclaims"),
+    volumes = resources.new(kube, "/api/v1", "persistentvolumes"),
+    pods = resources.new(kube, "/api/v1", "pods"),
+    classes = resources.new(kube, "/apis/storage.k8s.io/v1", "storageclasses"),
+    leases = resources.new(kube, "/apis/coordination.k8s.io/v1", "leases"),
+    populators = resources.new(kube, ("/apis/%s/%s"):format(M.GROUP, M.VERSION), "vspherexcopyvolumepopulators"),
+    events = events.new(kube, { component = "lunalift-controller", instance = options.instance }),
+    attempts = {}, -- by the claim's uid, as are the next: what the status has told or will
+    retry_at_s = {},
+    failed = {}, -- for good, of which generation
+    begun_anew = {}, -- after that, for which
+  }, Controller)
+  self.status = statuses.new(self.populators)
+  self.queue = work_queue.new { name = "claims", workers = WORKERS, work = function(key) return tend(self, key) end }
+  self.claims = informers.new(self.claim_objects, {
+    project = project_claim,
+    on_change = function(key, new, old) on_claim(self, key, new, old) end,
+  })
+  self.populator_view = informers.new(self.populators, {
+    project = project_populator,
+    on_change = function(key) wake(self, resources.split(key)) end,
+  })
+  self.namespaces = informers.new(resources.new(kube, "/api/v1", "namespaces"), {
+    project = project_namespace,
+    on_change = function(name) wake(self, name) end,
+  })
+  return self
+end
+
+return M
