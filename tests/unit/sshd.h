@@ -23,6 +23,7 @@
 struct sshd {
     char folder[64];
     char user[64];
+    char fingerprint[64]; /* of its host key */
     uint16_t port;
     pid_t pid; /* 0: it does not run */
 };
@@ -119,8 +120,10 @@ static inline void sshd_make(struct sshd *sshd)
        "done "
        "&& ssh-keygen -q -t rsa -b 2048 -m PEM -N '' -f rsa "
        "&& cp ed locked && ssh-keygen -q -p -N secret -f locked >/dev/null "
-       "&& cat rsa.pub ed.pub > authorized",
+       "&& cat rsa.pub ed.pub > authorized "
+       "&& ssh-keygen -lf host.pub | cut -d ' ' -f 2 | tr -d '\\n' > print",
        sshd->folder);
+    sshd_file(sshd, "print", sshd->fingerprint, sizeof sshd->fingerprint);
 }
 
 static inline void sshd_remove(struct sshd *sshd)
