@@ -1,5 +1,6 @@
-/* What a host answers: an ExecuteSoap reply through engine/esxcli.c and engine/clone.c to the
- * wrapper's message.  The session in between is a stand-in, so that nothing waits for a socket. */
+/* What a host answers: an ExecuteSoap reply through engine/esxcli.c and engine/clone.c, or the
+ * output of a command over SSH, to the wrapper's message.  The sessions in between are stand-ins,
+ * so that nothing waits for a socket. */
 #include <lauxlib.h>
 #include <stdio.h>
 #include <string.h>
@@ -46,6 +47,35 @@ void lift_vsphere__remember(struct lift_vsphere *vs, const struct lift_moref *of
 void lift_vsphere__forget(struct lift_vsphere *vs, const struct lift_moref *of)
 {
     (void)vs, (void)of;
+}
+
+static struct {
+    lift_ssh_fn *done;
+    void *payload;
+} asked;
+
+struct lift_ssh *lift_ssh_ref(struct lift_ssh *ssh)
+{
+    return ssh;
+}
+
+void lift_ssh_free(struct lift_ssh *ssh)
+{
+    (void)ssh;
+}
+
+struct lift_ssh_exec *lift_ssh_exec(struct lift_ssh *ssh, const struct lift_ssh_request *request,
+                                    lift_ssh_fn *done, void *payload)
+{
+    (void)ssh, (void)request;
+    asked.done = done;
+    asked.payload = payload;
+    return (struct lift_ssh_exec *)&asked;
+}
+
+void lift_ssh_exec_free(struct lift_ssh_exec *exec)
+{
+    (void)exec;
 }
 
 /* ---- the answer ---- */
@@ -98,21 +128,43 @@ static struct lift_xml_doc *envelope(const uint8_t *bytes, size_t length, bool r
     return doc;
 }
 
-/* Input: which command and which kind of answer, one byte; the inner XML. */
-int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
+static const struct lift_clone_features all = {true, true, true, true, true, true};
+static const struct lift_clone_args args = {"t-1", "/vmfs/volumes/a/b.vmdk",
+                                            "/vmfs/devices/disks/n", "0:1"};
+
+static struct lift_clone_call *start(struct lift_clone *clone, uint8_t op, bool *told)
+{
+    struct lift_error err = {0};
+    lift_clone_offer(clone, &all);
+    return lift_clone_start(clone, (enum lift_clone_op)(op & 7), &args, 0, on_message, told, &err);
+}
+
+static void over_ssh(const uint8_t *bytes, size_t length)
+{
+    struct lift_error err = {0};
+    struct lift_ssh_end end = {.status = bytes[0] & 8 ? 127 : 0};
+    struct lift_clone *clone = lift_clone_ssh((struct lift_ssh *)&asked, "ds", &err);
+    bool told = false;
+    if (!lift_buf_add(&end.out, bytes + 1, length - 1))
+        return;
+    struct lift_clone_call *call = start(clone, bytes[0], &told);
+    asked.done(asked.payload, &end, NULL);
+    fuzz_demand(told, "an end");
+    lift_clone_call_free(call);
+    lift_clone_free(clone);
+    lift_buf_free(&end.out);
+}
+
+static void over_esxcli(const uint8_t *bytes, size_t length)
 {
     struct lift_error err = {0};
     struct lift_moref host = {.type = "HostSystem", .id = "host-1"};
-    struct lift_clone_features all = {true, true, true, true, true, true};
-    struct lift_clone_args args = {"t-1", "/vmfs/volumes/a/b.vmdk", "/vmfs/devices/disks/n", "0:1"};
     bool told = false;
-    struct lift_xml_doc *doc = length > 0 ? envelope(bytes + 1, length - 1, bytes[0] & 8) : NULL;
+    struct lift_xml_doc *doc = envelope(bytes + 1, length - 1, bytes[0] & 8);
     if (doc == NULL)
-        return 0;
+        return;
     struct lift_clone *clone = lift_clone_esxcli(NULL, &host);
-    lift_clone_offer(clone, &all);
-    struct lift_clone_call *call = lift_clone_start(clone, (enum lift_clone_op)(bytes[0] & 7),
-                                                    &args, 0, on_message, &told, &err);
+    struct lift_clone_call *call = start(clone, bytes[0], &told);
     pending.done(pending.payload, &(struct lift_vsphere_end){.result = lift_xml_root(doc)});
     fuzz_demand(told, "an end");
     lift_clone_call_free(call);
@@ -123,5 +175,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
     pending.done(pending.payload, &(struct lift_vsphere_end){.result = lift_xml_root(doc)});
     lift_esxcli_free(cmd);
     lift_xml_doc_free(doc);
+}
+
+/* Input: which command, which way and which kind of answer, one byte; the inner XML, or what the
+ * command printed. */
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
+{
+    if (length > 0 && bytes[0] & 16)
+        over_ssh(bytes, length);
+    else if (length > 0)
+        over_esxcli(bytes, length);
     return 0;
 }
