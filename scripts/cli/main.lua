@@ -21,7 +21,7 @@ local COMMANDS <const> = {
   { "reap", "list what dead runs left, and put it back: reap [--scan] [--apply]" },
   { "flow", "list, show or check the flows: flow list | flow show NAME | flow check FILE" },
   { "vendor", "the kit for storage vendors: vendor list | show | check …; see help vendor" },
-  { "vib", "the ESXi side: vib build --output FILE" },
+  { "vib", "the ESXi side: vib build --output FILE | vib install | vib status" },
   { "lab", "a simulated site on loopback: lab --dir DIR" },
   { "version", "what this is" },
   { "help", "this text, or that of a command: help populate" },
@@ -41,6 +41,23 @@ local EXIT <const> = {
 ---@param why Fail
 ---@return integer
 function M.exit_code(why) return EXIT[why.kind] or 1 end
+
+-- The worst first: what will fail again as it is, what failed, what may pass.
+local WORST <const> = { 2, 1, 3 }
+
+--- Of several results, those without a kind being no failures; 0 when there is none.
+---@param results { kind: string? }[]
+---@return integer
+function M.worst_exit_code(results)
+  local seen <const> = {}
+  for _, result in ipairs(results) do
+    if result.kind then seen[M.exit_code(result)] = true end
+  end
+  for _, code in ipairs(WORST) do
+    if seen[code] then return code end
+  end
+  return next(seen) and 1 or 0
+end
 
 local function usage()
   local lines <const> = { "usage: lunalift COMMAND [flags]", "", ABOUT, "" }

@@ -120,20 +120,6 @@ end
 
 -- ---- the command ----
 
--- The worst first: what will fail again as it is, what failed, what may pass.
-local WORST <const> = { 2, 1, 3 }
-
-local function exit_code(results)
-  local seen <const> = {}
-  for _, result in ipairs(results) do
-    if result.kind then seen[require("cli.main").exit_code(result)] = true end
-  end
-  for _, code in ipairs(WORST) do
-    if seen[code] then return code end
-  end
-  return next(seen) and 1 or 0
-end
-
 local function job_of(request, conf)
   return jobs.new {
     name = "preflight",
@@ -197,7 +183,7 @@ function M.run(args)
   end
   local print <const> = values.output == "json" and print_json or print_table
   print(job.facts.checks, is_host and ": copies by this host would fail" or ": this copy would fail")
-  return exit_code(job.facts.checks)
+  return require("cli.main").worst_exit_code(job.facts.checks)
 end
 
 return M
