@@ -9,7 +9,8 @@ local M <const> = {}
 ---@class lib.Flag
 ---@field name string "source-vm-id"
 ---@field help string
----@field type? "string"|"bool"|"integer"|"seconds"|"secret"|"level" string; a level is a bool that may bring a number
+---@field type? "string"|"bool"|"integer"|"seconds"|"secret"|"level"|"list" string; a level is a bool that may bring a number; a list is
+--- split at commas, and goes on where the flag is given again
 ---@field default? any
 ---@field env? string upstream's variable; the twin LUNALIFT_<FLAG> is always read, before it
 ---@field choices? string[]
@@ -40,6 +41,14 @@ local CONVERT <const> = {
   end,
 }
 CONVERT.level = CONVERT.integer
+
+function CONVERT.list(_, text)
+  local items <const> = {}
+  for item in text:gmatch "[^,]+" do
+    items[#items + 1] = item:match "^%s*(.-)%s*$"
+  end
+  return items
+end
 
 --- What a text means, by the declared type and choices. Raises a config failure that names the source.
 ---@param flag lib.Flag or an option of a vendor
@@ -81,6 +90,11 @@ local function take(args, i, flag, value)
   return args[i + 1], i + 1
 end
 
+local function added(before, value)
+  if type(before) ~= "table" then return value end
+  return table.move(value, 1, #value, #before + 1, before)
+end
+
 local function from_environment(flag, environment)
   for _, name in ipairs { "LUNALIFT_" .. flag.name:upper():gsub("-", "_"), flag.env } do
     local value <const> = flag.type == "secret" and environment.secret(name) or environment.get(name)
@@ -113,7 +127,7 @@ function M.parse(args, flags, environment)
       local flag <const> = by_name[name] or unknown(name, flags)
       local value
       value, i = take(args, i, flag, args[i]:match "=(.*)$")
-      values[name] = M.convert(flag, "--" .. name, value)
+      values[name] = added(values[name], M.convert(flag, "--" .. name, value))
     end
     i = i + 1
   end

@@ -28,7 +28,7 @@ M.FLAGS = {
   { name = "ssh-user", default = "root", help = "who logs in on hosts" },
   { name = "ssh-port", type = "integer", default = 22, help = "where hosts take SSH" },
   { name = "ssh-known-hosts", help = "file with the hosts' keys; default: ~/.ssh/known_hosts" },
-  { name = "ssh-fingerprint", help = "keys of hosts to trust beside those: SHA256:…, several with commas" },
+  { name = "ssh-fingerprint", type = "list", help = "keys of hosts to trust beside those: SHA256:…" },
 }
 
 local function is_given(value)
@@ -46,9 +46,9 @@ local function key_of(values, name)
 end
 
 -- Which connects to nothing.
-local function check_key(key)
+local function check_key(key, what)
   local session <const>, why <const> = ssh.open { host = "localhost", key = key }
-  if not session then error(fail.wrap(why, "SSH_PRIVATE_KEY is no key to log in with")) end
+  if not session then error(fail.wrap(why, "%s is no key to log in with", what)) end
   session:close()
 end
 
@@ -58,21 +58,19 @@ local function known_hosts(path)
   return env.read(default) and default or nil
 end
 
+--- How hosts are reached with this key.
+---@param key Secret
+---@param what string it is called
 ---@return lib.SshConf
-function M.conf(values)
-  local key <const>, port <const> = key_of(values, "ssh-private-key"), values["ssh-port"]
-  key_of(values, "ssh-public-key") -- is of no use to us, but whoever gives no pair has made a mistake
-  check_key(key)
+function M.conf(values, key, what)
+  local port <const> = values["ssh-port"]
+  check_key(key, what)
   if port < 1 or port > 65535 then fail.advise("config", "ESXi has 22", "--ssh-port: %d is no port", port) end
-  local fingerprints <const> = {}
-  for text in (values["ssh-fingerprint"] or ""):gmatch "[^,%s]+" do
-    fingerprints[#fingerprints + 1] = text
-  end
   return {
     key = key,
     user = values["ssh-user"],
     port = port,
-    fingerprints = fingerprints,
+    fingerprints = values["ssh-fingerprint"] or {},
     known_hosts = known_hosts(values["ssh-known-hosts"]),
   }
 end
@@ -84,7 +82,9 @@ function M.method(values)
   local method <const> = text:lower():match "^%s*(.-)%s*$"
   if method == "" or method == "vib" then return "vib" end
   if method ~= "ssh" then fail.advise("config", "use vib or ssh", "unknown ESXi clone method '%s'", text) end
-  return "ssh", M.conf(values)
+  local key <const> = key_of(values, "ssh-private-key")
+  key_of(values, "ssh-public-key") -- is of no use to us, but whoever gives no pair has made a mistake
+  return "ssh", M.conf(values, key, "SSH_PRIVATE_KEY")
 end
 
 return M
