@@ -302,14 +302,14 @@ return {
     kind = "unsupported",
     message = "the VIB vmkfstools-wrapper is not installed on {host}",
     why = "The host has no esxcli namespace vmkfstools: the VIB was never installed there, or hostd has not read it.",
-    fix = "install it on {host}; if it is installed already, restart hostd there: /etc/init.d/hostd restart",
+    fix = "install it on {host}: lunalift vib install --host {host}; that restarts hostd, too, where only that is missing",
   },
   {
     name = "wrapper of upstream",
     about = "ESXi hosts",
     message = "wrapper {version} on {host} is not ours: it cannot stop a clone, list clones or compare bytes",
     why = "It is forklift's VIB. Copies work; a cancelled one stays mapped until its writer has ended, and none is compared.",
-    fix = "install our VIB on {host}",
+    fix = "install our VIB on {host}: lunalift vib install --host {host}",
   },
   {
     name = "xcopy off",
