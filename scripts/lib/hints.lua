@@ -4,8 +4,11 @@ local fail <const> = require "lib.fail"
 
 local M <const> = {}
 
+local PARTS <const> =
+  { require "lib.known_failures", require "lib.known_ssh_failures", require "lib.known_vib_failures" }
+
 M.ROWS = {}
-for _, rows in ipairs { require "lib.known_failures", require "lib.known_ssh_failures" } do
+for _, rows in ipairs(PARTS) do
   table.move(rows, 1, #rows, #M.ROWS + 1, M.ROWS)
 end
 

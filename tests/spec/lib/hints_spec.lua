@@ -83,6 +83,16 @@ local KNOWN <const> = {
   ["a second writer on the LUN"] = "device has a writer",
   ["a clone that outlives its populator"] = "writer may live",
   ["bytes that differ"] = "copy differs",
+  -- bringing the VIB to hosts
+  ["an upgrade while clones run"] = "clones run",
+  ["no room for the VIB in /tmp"] = "vib without room",
+  ["Secure Boot, or a stricter acceptance level"] = "vib refused",
+  ["esxcli that installs nothing"] = "vib not installed",
+  ["a success though the namespace is missing"] = "vib not effective",
+  ["hostd that does not come back"] = "hostd away",
+  ["a host that vCenter does not see again"] = "host not reconnected",
+  ["a datastore of another name"] = "datastore missing",
+  ["a datastore that nobody mounts"] = "datastore without hosts",
   ["success without a copy"] = "no evidence",
 }
 
@@ -107,7 +117,8 @@ local function content(path)
 end
 
 local function raising_files()
-  local pipe <const> = assert(io.popen "cat scripts/lib/*.lua scripts/lib/checks/*.lua scripts/cli/*.lua")
+  local pipe <const> =
+    assert(io.popen "cat scripts/lib/*.lua scripts/lib/checks/*.lua scripts/flows/*.lua scripts/cli/*.lua")
   local text <const> = pipe:read "a"
   pipe:close()
   return text
