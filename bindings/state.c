@@ -194,8 +194,8 @@ static void load_script(lua_State *L, const char *name)
     if (!file.built_in) {
         struct lift_field fields[] = {
             {"module", name}, {"path", file.path}, {"sha256", file.sha256}};
-        lift_log_write(context_of(L)->log, LIFT_LOG_INFO, "script laid over the built-in one",
-                       fields, 3);
+        lift_log_write_once(context_of(L)->log, LIFT_LOG_INFO, "script laid over the built-in one",
+                            fields, 3);
     }
     if (luaL_loadfilex(L, file.path, "t") != LUA_OK) {
         struct lift_error err = {0};

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -13,10 +14,14 @@
 /* Longer texts are cut: a log is read by people. */
 #define TEXT_MAX ((size_t)16 << 10)
 
+#define ONCE_MAX 64 /* more different ones are written each time */
+
 struct lift_log {
     int fd; /* borrowed */
     enum lift_level level;
     bool json;
+    uint64_t once[ONCE_MAX]; /* digests of what is written once */
+    size_t once_count;
 };
 
 static const char *const LEVELS[] = {"error", "warn", "info", "debug"};
@@ -194,6 +199,32 @@ void lift_log_write(struct lift_log *log, enum lift_level level, const char *mes
     puts_to(&line, "\n");
     write_line(log->fd, &line);
     lift_buf_free(&line);
+}
+
+/* FNV-1a, the terminating zero included. */
+static uint64_t digest(uint64_t hash, const char *text)
+{
+    do
+        hash = (hash ^ (unsigned char)*text) * UINT64_C(0x100000001b3);
+    while (*text++);
+    return hash;
+}
+
+void lift_log_write_once(struct lift_log *log, enum lift_level level, const char *message,
+                         const struct lift_field *fields, size_t count)
+{
+    if (!lift_log_enabled(log, level))
+        return;
+    uint64_t line = digest(UINT64_C(0xcbf29ce484222325), message);
+    for (size_t i = 0; i < count; i++)
+        line = digest(digest(line, fields[i].key), fields[i].value);
+    for (size_t i = 0; i < log->once_count; i++) {
+        if (log->once[i] == line)
+            return;
+    }
+    if (log->once_count < ONCE_MAX)
+        log->once[log->once_count++] = line;
+    lift_log_write(log, level, message, fields, count);
 }
 
 void lift_logf(struct lift_log *log, enum lift_level level, const char *fmt, ...)

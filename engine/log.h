@@ -22,4 +22,7 @@ struct lift_field {
 
 void lift_log_write(struct lift_log *log, enum lift_level level, const char *message,
                     const struct lift_field *fields, size_t count);
+/* The same, unless this log holds just such a line already. */
+void lift_log_write_once(struct lift_log *log, enum lift_level level, const char *message,
+                         const struct lift_field *fields, size_t count);
 void lift_logf(struct lift_log *log, enum lift_level level, const char *fmt, ...) LIFT_PRINTF(3, 4);

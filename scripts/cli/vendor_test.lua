@@ -76,7 +76,8 @@ local function show_requests(requests)
     local each <const> = requests[i]
     local struck <const> = each.struck and ("  <- the fault, %s"):format(each.struck) or ""
     local label <const> = i == first and "requests" or ""
-    console.out(("  %-9s %s %s: %s%s\n"):format(label, each.method, each.path, each.status or "no answer", struck))
+    local asked <const> = each.body and ("%s %s"):format(each.path, each.body) or each.path
+    console.out(("  %-9s %s %s: %s%s\n"):format(label, each.method, asked, each.status or "no answer", struck))
   end
 end
 

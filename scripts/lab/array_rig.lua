@@ -7,7 +7,9 @@ local fail <const> = require "lib.fail"
 local faults <const> = require "lab.faults"
 local fs <const> = require "lunalift.fs"
 local judge <const> = require "lib.conformance.judge"
+local json <const> = require "lunalift.json"
 local list <const> = require "lab.list"
+local masks <const> = require "lib.masks"
 local process <const> = require "lunalift.process"
 local scenario <const> = require "lab.scenario"
 local script <const> = require "lunalift.script"
@@ -34,6 +36,12 @@ local FOREIGN <const> = {
   iscsi = "iqn.1994-05.com.redhat:worker-7",
   nvme = "nqn.2014-08.org.nvmexpress:uuid:worker-7",
   sdc = "71D2A5E0-3C0B-4B7C-8E0D-0B6F1F5C7707",
+}
+local CROWD <const> = {
+  fc = "20000025b5c%05x",
+  iscsi = "iqn.1994-05.com.redhat:crowd-%d",
+  nvme = "nqn.2014-08.org.nvmexpress:uuid:crowd-%d",
+  sdc = "C0000000-0000-4000-8000-%012X",
 }
 local STRANGERS <const> = {
   fc = "fc.20000025b5ffff01:20000025b5ffff02",
@@ -62,6 +70,7 @@ local function plug(self)
       table.insert(self.strangers, { kind = kind, id = STRANGERS[kind], adapter = "vmhba99" })
       table.insert(self.ids, wire_name(hba))
       table.insert(self.foreign_ids, FOREIGN[kind])
+      table.insert(self.kinds, kind)
     end
   end
   if not self.initiators[1] then
@@ -94,7 +103,10 @@ local function provision(self)
       handle = volume.csi.volumeHandle,
       attributes = volume.csi.volumeAttributes or {},
     }
-    if i == 1 then show(self, "worker_7", "worker-7", self.foreign_ids, volume) end
+    if i == 1 then
+      self.shared_volume = volume
+      show(self, "worker_7", "worker-7", self.foreign_ids, volume)
+    end
   end
 end
 
@@ -118,22 +130,53 @@ local function expire_in_time(self)
   self.expires_in = self.expires_in - 1
 end
 
+local BODY_LETTERS <const> = 100
+
+-- How a body begins, for people.
+local function body_shown(self, body)
+  local value <const> = body ~= "" and json.decode(body) or nil
+  if type(value) ~= "table" then return nil end
+  local text = json.encode(masks.plain(value))
+  for word in pairs(self.secrets) do
+    text = text:gsub(word:gsub("%p", "%%%0"), masks.MASK)
+  end
+  return #text <= BODY_LETTERS and text or text:sub(1, BODY_LETTERS) .. "…"
+end
+
+-- What others do in the moment before a request is served.
+local function let_others_act(self)
+  local act <const> = self.between
+  if not act then return end
+  self.before_request = self.before_request - 1
+  if self.before_request > 0 then return end
+  self.between = nil
+  act()
+end
+
 -- Each request, with what it did to the array.
-local function watched(self, handler)
-  local faulty <const> = self.faults:wrap(SERVICE, handler)
+local function watched(self, handler, options)
+  local function refuses(answer) return options and options.refuses and options.refuses(answer) end
   return function(request)
+    let_others_act(self)
     keep_secrets(self, request)
     expire_in_time(self)
     local entry <const> = {
-      method = request.method,
       path = request.path,
+      body = body_shown(self, request.body),
       sent = ("%s %s?%s %s"):format(request.method, request.path, request.query, request.body),
     }
     self.requests[#self.requests + 1] = entry
     local n <const>, state <const>, sessions <const> = #self.faults.requests + 1, self:state(), self:sessions()
-    local answer <const> = faulty(request)
-    entry.struck, entry.status = self.faults.requests[n].fault, self.faults.requests[n].status
-    entry.changed, entry.turned = not judge.same(state, self:state()), sessions ~= self:sessions()
+    local is_refused = false
+    local answer <const> = self.faults:wrap(SERVICE, function(asked)
+      local said <const> = handler(asked)
+      is_refused = refuses(said)
+      return said
+    end, options)(request)
+    local noted <const> = self.faults.requests[n]
+    entry.method, entry.effect, entry.struck, entry.status = noted.method, noted.effect, noted.fault, noted.status
+    entry.changed = noted.effect and not is_refused and not judge.same(state, self:state())
+    entry.turned = sessions ~= self:sessions()
     return answer
   end
 end
@@ -141,9 +184,35 @@ end
 --- Let one rule strike; nil: none.
 ---@param rule? { action: string, after: integer, times: integer }
 function Rig:strike(rule)
-  self.expires_in = rule and rule.action == "expire" and rule.after or nil
+  local action <const> = rule and rule.action
+  self.expires_in = action == "expire" and rule.after or nil
+  if self:has_jobs() then self.array:fail_job(action == "job") end
   if rule then rule.service = SERVICE end
-  self.faults:set { not self.expires_in and rule or nil }
+  self.faults:set { action ~= "expire" and action ~= "job" and rule or nil }
+end
+
+---@return boolean
+function Rig:has_jobs() return self.array.fail_job ~= nil end
+
+--- Have `act` done by others before the k-th request from now on is served; nil: nobody.
+---@param k? integer
+---@param act? fun()
+function Rig:interpose(k, act)
+  self.before_request, self.between = k, act
+end
+
+--- End sessions that were left open, as arrays do in time: few bear many.
+function Rig:end_sessions()
+  if (self:sessions() or 0) > 1 then self.array:expire() end
+end
+
+--- Many more host objects, of other hosts, that see the volume of the first claim.
+---@param count integer
+function Rig:crowd(count)
+  for i = 1, count do
+    local host <const> = ("a-host-%03d"):format(i)
+    show(self, host, host, list.each(self.kinds, function(kind) return CROWD[kind]:format(i) end), self.shared_volume)
+  end
 end
 
 -- An array with sessions counts them in its state.
@@ -168,7 +237,7 @@ local function start_array(self)
     job_s = 0, -- what arrays take their time for
     ending_s = 0,
   })
-  options.faults = { wrap = function(_, _, handler) return watched(self, handler) end }
+  options.faults = { wrap = function(_, _, ...) return watched(self, ...) end }
   self.array = require("lab." .. self.vendor.name).start(options)
 end
 
@@ -176,7 +245,8 @@ end
 function Rig:renew()
   if self.array then self.array:close() end
   self.fabric, self.faults = fabric.new(), faults.new()
-  self.pvs, self.naas, self.initiators, self.strangers, self.ids, self.foreign_ids = {}, {}, {}, {}, {}, {}
+  self.pvs, self.naas, self.initiators, self.strangers = {}, {}, {}, {}
+  self.kinds, self.ids, self.foreign_ids = {}, {}, {}
   start_array(self)
   plug(self)
   provision(self)

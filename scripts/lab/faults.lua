@@ -107,6 +107,11 @@ function Faults:note(service, what, body)
   return nil, nil, entry
 end
 
+---@class lab.Wire how a service's requests are told apart, where methods and statuses do not say it
+---@field describe? fun(request: ServerRequest): table method (of RPC: the call), path, and whether it is an `effect`
+---@field refuses? fun(answer: ServerAnswer): boolean? does it say that nothing was done? For vendor test
+---@field fault? fun(name: string, request: ServerRequest): ServerAnswer
+
 local READS <const> = { GET = true, HEAD = true, OPTIONS = true }
 
 local function plain(request)
@@ -178,7 +183,7 @@ end
 --- A handler that logs each request and lets the rules strike.
 ---@param service string
 ---@param handler fun(request: ServerRequest): ServerAnswer?
----@param options? { describe?: fun(request: ServerRequest): table, fault?: fun(name: string, request: ServerRequest): ServerAnswer }
+---@param options? lab.Wire
 ---@return fun(request: ServerRequest): ServerAnswer?
 function Faults:wrap(service, handler, options)
   local describe <const> = options and options.describe or plain

@@ -237,6 +237,10 @@ end
 
 function Vsp:about() return { env = { STORAGE_ID = self.storage_id } } end
 
+--- The next job is to end badly.
+---@param is_wanted boolean
+function Vsp:fail_job(is_wanted) self.fails_job = is_wanted or nil end
+
 function Vsp:expire() self.sessions = {} end
 
 function Vsp:state()

@@ -79,7 +79,11 @@ function Suite:try(group, name, run)
   local case <const>, rig <const> = { group = group, name = name }, self.rig
   rig.mark = rig.requests and #rig.requests
   judged(case, attempt(run, self.trial))
-  if rig.strike then rig:strike() end
+  if rig.strike then
+    rig:strike()
+    rig:interpose()
+    rig:end_sessions()
+  end
   if case.happened then case.requests = requests_of(rig) end
   judged(case, attempt(self.trial.clean, self.trial))
   local left
@@ -130,7 +134,7 @@ local function try_open(self)
     count, is_session = faults.login(self.rig)
   end)
   for _, fault in ipairs(faults_chosen(self)) do
-    for k = 1, fault.renewed and 0 or count do
+    for k = 1, (fault.renewed or fault.of_jobs) and 0 or count do
       local name <const> = ("%s, at request %d of %d"):format(fault.title, k, count)
       self:try(OPEN, name, function() faults.open(self.rig, fault, k, is_session) end)
     end
@@ -149,14 +153,20 @@ local function why_not(self, name)
   return OVERWRITING[name] and not self.rig.overwrites and "it would overwrite the second volume" or nil
 end
 
+-- How often a fault can strike a function that makes so many requests.
+local function strikes(rig, scene, fault, count)
+  if fault.renewed and rig:sessions() == nil then return 0 end
+  if not fault.of_jobs then return count end
+  return scene.holds and rig:has_jobs() and 1 or 0
+end
+
 local function try_function(self, scene)
   local reason <const> = why_not(self, scene.name)
   if reason then return self:skip(scene.name, reason) end
   local count <const> = undisturbed(self, scene)
   for _, fault in ipairs(faults_chosen(self)) do
-    local is_possible <const> = not fault.renewed or self.rig:sessions() ~= nil
-    for k = 1, is_possible and count or 0 do
-      local name <const> = ("%s, at request %d of %d"):format(fault.title, k, count)
+    for k = 1, strikes(self.rig, scene, fault, count) do
+      local name <const> = fault.of_jobs and fault.title or ("%s, at request %d of %d"):format(fault.title, k, count)
       self:try(scene.name, name, function(t) faults.call(t, scene, fault, k) end)
     end
   end

@@ -19,7 +19,8 @@ local M <const> = {}
 
 ---@class lib.RestJobs what goes on after it was accepted
 ---@field within_s number
----@field at fun(answer: table): string?, table? the path, and query, where to ask after the job that an answer tells of; nil: there is none
+---@field at fun(answer: table): string?, table?, table? where to ask after the job that an answer tells of: path, query and body as `get`
+--- takes them; nil: there is none
 ---@field state fun(job: table): "running"|"done"|"failed"|"unknown", string, table? with a text for people and, when failed, the body of
 --- the error; unknown: the array cannot tell. The answer itself is the first that it gets
 
@@ -44,6 +45,22 @@ local CHECK_LOGIN <const> = "check STORAGE_USERNAME and STORAGE_PASSWORD"
 local open_sessions <const> = {} -- this state's, which is one array's; for `abandon`
 
 -- ---- opening ----
+
+-- A client for which what the array refuses with status 200 is a failure, too; logins use it as well.
+local function hearing(client, errors)
+  if not errors or not errors.refuses then return client end
+  local heard <const> = { set_headers = function(_, headers) client:set_headers(headers) end }
+  function heard.request(_, method, path, options)
+    local reply <const>, why <const> = client:request(method, path, options)
+    local refusal <const> = reply and rest_errors.refusal(errors, reply)
+    if refusal then return nil, refusal end
+    return reply, why
+  end
+  for _, method in ipairs { "GET", "POST", "PUT", "PATCH", "DELETE" } do
+    heard[method:lower()] = function(self, path, options) return self:request(method, path, options) end
+  end
+  return heard
+end
 
 local function base_of(hostname, spec)
   local scheme <const>, rest <const> = hostname:match "^(%a+://)(.*)$"
@@ -74,14 +91,17 @@ function M.open(conf, spec)
     mutex = task.mutex(),
     pause_s = conf.limits and conf.limits.requests_per_s and 1 / conf.limits.requests_per_s or 0,
     free_s = 0,
-    client = http.client {
-      base = base_of(conf.hostname, spec),
-      username = spec.basic and conf.username or nil,
-      password = spec.basic and conf.password or nil,
-      headers = spec.headers,
-      tls = conf.tls,
-      timeout_s = conf.timeout_s,
-    },
+    client = hearing(
+      http.client {
+        base = base_of(conf.hostname, spec),
+        username = spec.basic and conf.username or nil,
+        password = spec.basic and conf.password or nil,
+        headers = spec.headers,
+        tls = conf.tls,
+        timeout_s = conf.timeout_s,
+      },
+      spec.errors
+    ),
   }, Rest)
 end
 
@@ -157,12 +177,15 @@ local function is_question(method, options)
   return QUESTIONS[method] == true
 end
 
+-- A path as users know it from the array's documents.
+local function below(self, path) return (self.spec.path or "") .. path end
+
 -- A page for people is no answer of an array's, whatever its status: what sent it stands before it, and may have passed an effect on.
 local function send(self, method, path, options)
   keep_pace(self)
   local reply <const>, why <const> = self.client:request(method, path, options)
   if not reply or not rest_errors.is_page(reply) then return reply, why end
-  local page <const> = fail.new("protocol", "%s %s: HTTP status %d", method, path, reply.status)
+  local page <const> = fail.new("protocol", "%s %s: HTTP status %d", method, below(self, path), reply.status)
   page.status, page.headers, page.unanswered = reply.status, reply.headers, not is_question(method, options) or nil
   return nil, page
 end
@@ -192,9 +215,11 @@ end
 
 --- An answer that is none of the array's. What says nothing is no empty list: it may be a proxy that speaks.
 ---@param path string
-function Rest:raise_senseless(path)
-  local why <const> = fail.new("protocol", "%s: the answer to %s makes no sense", self.site, path)
+---@param is_effect? boolean it is one to what may have been done
+function Rest:raise_senseless(path, is_effect)
+  local why <const> = fail.new("protocol", "%s: the answer to %s makes no sense", self.site, below(self, path))
   why.hint = self.spec.errors and self.spec.errors.elsewhere
+  why.unanswered = is_effect
   error(why)
 end
 
@@ -202,27 +227,34 @@ local function body_of(self, reply, path)
   return type(reply.json) == "table" and reply.json or self:raise_senseless(path)
 end
 
+-- With a body it is a POST that changes nothing.
+local function question(self, path, query, body)
+  if not body then return self:ask("GET", path, { query = query }) end
+  return self:ask("POST", path, { query = query, json = body, effect = false })
+end
+
 --- What the array tells at `path`. Raises.
 ---@param path string
 ---@param query? table
+---@param body? any sent by POST, as JSON: a question of an array that takes all by POST
 ---@return table
-function Rest:get(path, query) return body_of(self, assert(self:ask("GET", path, { query = query })), path) end
+function Rest:get(path, query, body) return body_of(self, assert(question(self, path, query, body)), path) end
 
 --- The same, or nil where the array itself says that there is no such thing.
 ---@return table?
-function Rest:find(path, query)
-  local reply <const>, why <const> = self:ask("GET", path, { query = query })
+function Rest:find(path, query, body)
+  local reply <const>, why <const> = question(self, path, query, body)
   if not reply and why.kind == "not_found" and why.code then return nil end
   return body_of(self, assert(reply, why), path)
 end
 
 -- What has not ended, or nobody can say how, is `unanswered`.
-local function follow(self, job, path, query)
+local function follow(self, job, path, query, body)
   local jobs <const> = self.spec.jobs
   local state, text, said = jobs.state(job)
   local function look()
     if state == "running" then
-      job = self:get(path, query)
+      job = self:get(path, query, body)
       state, text, said = jobs.state(job)
     end
     return state ~= "running"
@@ -233,6 +265,19 @@ local function follow(self, job, path, query)
   local failure <const> = fail.new("failed", "%s", text)
   failure.json, failure.unanswered = said, state == "unknown" or nil
   return nil, explained(self, failure)
+end
+
+-- What an effect that was accepted came to. Whatever breaks here, it may have been done.
+local function conclude(self, answer)
+  if not self.spec.jobs then return answer end
+  local found <const>, path <const>, query <const>, body <const> = pcall(self.spec.jobs.at, answer)
+  if not found then
+    local why <const> = fail.of(path)
+    why.unanswered, why.refused = true, nil
+    return nil, why
+  end
+  if not path then return answer end
+  return follow(self, answer, path, query, body)
 end
 
 --- One request that changes something, followed to the end of its job if that goes on.
@@ -249,11 +294,7 @@ function Rest:change(method, path, body, options)
   end
   local reply <const>, why <const> = self:ask(method, path, request)
   if not reply then return nil, why end
-  local answer <const> = type(reply.json) == "table" and reply.json or {}
-  if not self.spec.jobs then return answer end
-  local at <const>, query <const> = self.spec.jobs.at(answer)
-  if not at then return answer end
-  return follow(self, answer, at, query)
+  return conclude(self, type(reply.json) == "table" and reply.json or {})
 end
 
 --- DELETE. What the array says is not there counts as removed; a job that is forgotten tells nothing.

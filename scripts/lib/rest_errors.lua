@@ -1,4 +1,5 @@
 --- What the refusals of an array mean: its own words, its codes and what to do about them, in place of what HTTP says.
+local fail <const> = require "lib.fail"
 local list <const> = require "lib.list"
 
 local M <const> = {}
@@ -14,6 +15,7 @@ local M <const> = {}
 ---@class lib.RestErrors
 ---@field by string who speaks: ONTAP
 ---@field read fun(body: table): lib.RestSaid? nil for what is not the array's
+---@field refuses? fun(body: table): any for arrays that refuse with status 200, too: is this answer a refusal?
 ---@field meanings table<any, lib.RestMeaning> by code; all others stay as their HTTP status says
 ---@field hints? table<integer|string, string> by HTTP status or by kind, where the code has none
 ---@field elsewhere? string the hint where something else than the array answers: a page for people, a 404 without the array's words
@@ -31,6 +33,18 @@ local REASONS <const> = {
 ---@param answer { headers: table<string, string>? }
 ---@return boolean
 function M.is_page(answer) return ((answer.headers or {})["content-type"] or ""):find "html" ~= nil end
+
+--- The refusal that an answer of status 2xx is all the same, as the HTTP client would say it.
+---@param errors? lib.RestErrors
+---@param reply HttpReply
+---@return Fail?
+function M.refusal(errors, reply)
+  local body <const> = reply.json
+  if not errors or not errors.refuses or type(body) ~= "table" or not errors.refuses(body) then return nil end
+  local why <const> = fail.new("failed", "HTTP status %d, and a refusal", reply.status)
+  why.json, why.headers = body, reply.headers
+  return why
+end
 
 local function meaning_of(errors, codes)
   for _, code in ipairs(codes) do

@@ -150,6 +150,21 @@ static void a_redacted_line_is_still_json(void **state)
     lift_secret_free(secret);
 }
 
+static void a_line_is_written_once_where_that_is_asked(void **state)
+{
+    (void)state;
+    struct lift_log *log = lift_log_new(fd, LIFT_LOG_INFO, false);
+    struct lift_field one = {"key", "1"}, two = {"key", "2"};
+    lift_log_write_once(log, LIFT_LOG_DEBUG, "m", &two, 1); /* not written: it counts for nothing */
+    lift_log_write_once(log, LIFT_LOG_INFO, "m", &one, 1);
+    assert_string_equal(written(0), " info m key=1\n");
+    lift_log_write_once(log, LIFT_LOG_INFO, "m", &one, 1);
+    assert_string_equal(written(0), "");
+    lift_log_write_once(log, LIFT_LOG_INFO, "m", &two, 1);
+    assert_string_equal(written(0), " info m key=2\n");
+    lift_log_free(log);
+}
+
 static void a_long_text_is_cut(void **state)
 {
     (void)state;
@@ -177,6 +192,7 @@ int main(void)
         TEST(only_well_formed_utf8_passes),
         TEST(no_secret_reaches_a_line),
         TEST(a_redacted_line_is_still_json),
+        TEST(a_line_is_written_once_where_that_is_asked),
         TEST(a_long_text_is_cut),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -102,6 +102,8 @@ end
 
 -- Accept something to be done; `act` returns the path of what it made or removed.
 local function accept(self, request, act, holds)
+  if self.fails_job then act = function() M.refuse(500, "KART40046-E", "The job ended abnormally.") end end
+  self.fails_job = nil
   local job <const> =
     { id = 100 + #self.jobs, act = act, holds = holds, state = "Queued", due_s = timer.now() + self.job_s }
   self.jobs[#self.jobs + 1] = job

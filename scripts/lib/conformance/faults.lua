@@ -14,6 +14,7 @@ local wrong <const>, text <const> = judge.wrong, judge.text
 ---@field title string
 ---@field passes? boolean the core must see that it may ask again
 ---@field renewed? boolean the function must succeed all the same
+---@field of_jobs? boolean it strikes what the array goes on with, not a request
 ---@field disowns? boolean a session that lives may be taken for lost by it, and is nobody's then
 ---@field check? fun(why: Fail): string? what the failure lacks
 
@@ -39,6 +40,7 @@ M.CLASSES = {
   { key = "reset", action = "reset", title = "reset before the act", passes = true },
   { key = "reset-after", action = "reset_after", title = "reset after the act", passes = true },
   { key = "lost-session", action = "expire", title = "lost session", renewed = true },
+  { key = "failed-job", action = "job", title = "its job ends badly", of_jobs = true },
 }
 
 -- The requests of one call ---------------------------------------------------------------------------------------------------------
@@ -98,7 +100,7 @@ local function check_marks(t, scene, s, mark, why)
   if struck and struck.changed and not (why.unanswered or retry.is_passing(why)) then
     wrong("a failure marked unanswered: it was done", "%s", text(why))
   end
-  local is_step <const> = struck and struck.method ~= "GET" and not struck.changed
+  local is_step <const> = struck and struck.effect and not struck.changed
   if why.refused and not is_step and scene.holds(t, s) then
     wrong("a failure that is not marked refused: it was done", "%s", text(why))
   end

@@ -31,14 +31,28 @@ local function poll(t, s) return (t:sure("copy_poll", s.copy.id, s.copy)) end
 
 local function is_text(value) return type(value) == "string" and value ~= "" end
 
+-- What is wrong with those fields of a record that are texts.
+local function check_texts(record, what, fields)
+  if type(record) ~= "table" then return ("it is no %s"):format(what) end
+  for _, field in ipairs(fields) do
+    local value <const> = record[field]
+    if not is_text(value) then
+      local shown <const> = value == "" and "empty"
+        or value == nil and "absent"
+        or ("%s, a %s"):format(value, type(value))
+      return ("%s of the %s is %s; it must be a text"):format(field, what, shown)
+    end
+  end
+end
+
 local function check_device(t, lun, i)
   local naa <const> = t.rig.naas and t.rig.naas[i]
   if naa and lun.naa ~= nil and lun.naa ~= naa then return ("naa is %s, ESXi will show %s"):format(lun.naa, naa) end
 end
 
 local function check_lun(t, lun)
-  if type(lun) ~= "table" then return "it is no lun" end
-  if not is_text(lun.id) or not is_text(lun.name) then return "id and name of a lun are texts" end
+  local says <const> = check_texts(lun, "lun", { "id", "name" })
+  if says then return says end
   local size <const> = t.rig.size_bytes
   if math.type(lun.size_bytes) ~= "integer" then return "size_bytes is no whole number" end
   if size and lun.size_bytes ~= size then return ("size_bytes is %d, not %d"):format(lun.size_bytes, size) end
@@ -46,9 +60,8 @@ local function check_lun(t, lun)
 end
 
 local function check_host(host)
-  if type(host) ~= "table" or not is_text(host.id) or not is_text(host.name) then
-    return "a host has an id and a name"
-  end
+  local says <const> = check_texts(host, "host", { "id", "name" })
+  if says then return says end
   if host.ours and (type(host.ports) ~= "table" or not host.ports[1]) then
     return "a host that is ours has its ports"
   end
@@ -61,11 +74,18 @@ local function has_id(list, id, what)
   return ("%s is not in it"):format(what)
 end
 
+-- Of a host object that was there before any of our name, each in which the initiators are.
+local function check_others(s, hosts)
+  for _, host in ipairs(s.is_others and hosts or {}) do
+    if host.ours then return ("%s is ours, it says, and does not bear our name"):format(host.name) end
+  end
+end
+
 local function check_ports(list)
   for _, port in ipairs(list) do
-    if not contract.has(contract.FABRICS, port.kind) or not is_text(port.id) then
-      return "a port has a kind and an id"
-    end
+    if not contract.has(contract.FABRICS, port.kind) then return ("%s is no kind of port"):format(port.kind) end
+    local says <const> = check_texts(port, "port", { "id" })
+    if says then return says end
   end
   if not list[1] then return "there is no port" end
 end
@@ -92,9 +112,7 @@ M.SCENES = {
     prepare = nothing,
     args = function() end,
     may_lack = true, -- an account need not see it all
-    check = function(_, _, info)
-      if not is_text(info.vendor) or not is_text(info.product) then return "vendor and product are texts" end
-    end,
+    check = function(_, _, info) return check_texts(info, "info", { "vendor", "product" }) end,
   },
   {
     name = "lun_of",
@@ -110,9 +128,14 @@ M.SCENES = {
   },
   {
     name = "hosts_of",
-    prepare = function(t) return { host = t:host() } end,
+    prepare = function(t)
+      local is_others <const> = t:hosts()[1] ~= nil
+      return { is_others = is_others, host = t:host() }
+    end,
     args = function(t) return t.rig.initiators, t.host_name end,
-    check = function(_, s, hosts) return check_host(hosts[1]) or has_id(hosts, s.host.id, s.host.name) end,
+    check = function(_, s, hosts)
+      return check_host(hosts[1]) or check_others(s, hosts) or has_id(hosts, s.host.id, s.host.name)
+    end,
   },
   {
     name = "create_host",

@@ -24,6 +24,10 @@ local M <const> = {}
 ---@field overwrites boolean the second volume may be copied onto
 ---@field state fun(self, t: lib.Trial): table the array's objects
 ---@field renew? fun(self) make it as it was in the beginning; only the lab's array has that, and what follows
+---@field end_sessions? fun(self) those that were left open
+---@field crowd? fun(self, count: integer) as many host objects of other hosts, that see the first volume
+---@field interpose? fun(self, k: integer?, act: fun()?) done by others before the k-th request from now on is served
+---@field has_jobs? fun(self): boolean can a job of the array be made to end badly?
 ---@field strike? fun(self, rule: table?)
 ---@field requests? lib.RigRequest[]
 ---@field sessions? fun(self): integer?
@@ -32,9 +36,11 @@ local M <const> = {}
 ---@field elsewhere? string its URL
 
 ---@class lib.RigRequest
----@field method string
+---@field method string or the call of an RPC
 ---@field path string
+---@field body? string how it begins, without secrets
 ---@field sent string all of it, to compare
+---@field effect boolean it is to change something
 ---@field struck? string the fault
 ---@field status? integer
 ---@field changed? boolean an object of the array is another one since

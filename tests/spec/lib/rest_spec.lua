@@ -217,6 +217,56 @@ describe("the REST service of an array", function()
     end)
   end)
 
+  describe("that takes all by POST, and refuses with status 200", function()
+    local api
+
+    before_each(function()
+      api = rest.open(conf, {
+        errors = {
+          by = "ACME",
+          meanings = { [7] = { "not_found" }, [8] = { "busy" } },
+          refuses = function(body) return body.ok == false end,
+          read = function(body) return body.no and { text = body.say, codes = { body.no } } end,
+        },
+        jobs = {
+          within_s = 10,
+          at = function(answer) return answer.job and "/rpc", nil, { call = "job", id = answer.job } end,
+          state = function(job) return job.state or "running", "job J", job end,
+        },
+      })
+    end)
+
+    it("asks by POST what is no effect", function()
+      wire:expect("POST", "/rpc", nil, { call = "get" }):reply { ok = true, x = 1 }
+      assert.equal(1, api:get("/rpc", nil, { call = "get" }).x)
+      assert.is_false(wire.calls[#wire.calls].options.effect)
+      wire:expect("POST", "/rpc", nil, { call = "get" }):reply { ok = false, no = 7, say = "none" }
+      assert.is_nil(api:find("/rpc", nil, { call = "get" }))
+    end)
+
+    it("has the array's words in a failure, and what its codes mean", function()
+      for no, kind in pairs { [7] = "not_found", [8] = "busy", [9] = "failed" } do
+        wire:expect("POST", "/rpc"):reply { ok = false, no = no, say = "no" }
+        local done <const>, why <const> = api:change("POST", "/rpc", { call = "make" })
+        assert.is_nil(done)
+        assert.same({ kind, no, kind == "busy" }, { why.kind, why.code, why.refused == true })
+        assert.equal(("ACME says: no (code %d)"):format(no), why.message)
+      end
+    end)
+
+    it("asks by POST after a job, and does not know what became of one that it cannot ask after", function()
+      wire:expect("POST", "/rpc", nil, { call = "make" }):reply { ok = true, job = 5 }
+      wire:expect("POST", "/rpc", nil, { call = "job", id = 5 }):reply { ok = true, state = "done" }
+      assert.equal("done", api:change("POST", "/rpc", { call = "make" }).state)
+      wire:expect("POST", "/rpc", nil, { call = "make" }):reply { ok = true, job = 6 }
+      wire:expect("POST", "/rpc", nil, { call = "job", id = 6 }):refuse(429)
+      local _, why <const> = api:change("POST", "/rpc", { call = "make" })
+      assert.same({ "busy", true }, { why.kind, why.unanswered })
+      assert.is_nil(why.refused)
+      wire:done()
+    end)
+  end)
+
   it("never sends a refused password twice", function()
     local api <const> = rest.open(conf, { basic = true })
     wire:expect("POST", "/a"):refuse(401)
