@@ -68,5 +68,7 @@ need() { # name
 }
 
 run_spec() {
+  lunalift=$(realpath "$lunalift")
+  cd "$root" # where specs are at home
   LUNALIFT_BIN=$lunalift "$(dirname "$lunalift")/tests/lunalift-test" --output=TAP "$here/${here##*/}_spec.lua"
 }

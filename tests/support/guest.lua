@@ -35,7 +35,8 @@ end
 -- qemu takes connections before the guest listens.
 local function wait_until_up(self)
   lab_site.wait_until(UP_WITHIN_S, function()
-    assert(not self.qemu:output():find "error", self.qemu:output())
+    local said <const> = self.qemu:output()
+    assert(not said:find "error" and not said:find "not found" and not said:find "No such file", said)
     local answer <const> = self.door:post("", { body = "true", timeout_s = 1 })
     return answer ~= nil
   end)
