@@ -6,6 +6,7 @@ local flags <const> = require "lib.flags"
 local hints <const> = require "lib.hints"
 local jobs <const> = require "lib.job"
 local json <const> = require "lunalift.json"
+local list <const> = require "lib.list"
 local log <const> = require "lunalift.log"
 local populate <const> = require "cli.populate"
 local redact <const> = require "lib.redact"
@@ -156,35 +157,44 @@ local function shown(found)
   return found.vendor == vib.VENDOR and found.version or ("%s (%s)"):format(found.version, found.vendor)
 end
 
-local NOTHING <const> = {
+local KEPT <const> = {
   current = "nothing: it has it",
   newer = "nothing: it is newer; --force puts this one in its place",
+}
+
+local STATES <const> = {
+  current = "has it",
+  newer = "newer than this one",
   missing = "missing: lunalift vib install",
-  older = "other than this one: lunalift vib install",
+  older = "not this one: lunalift vib install",
   asleep = "hostd has not read it: /etc/init.d/hostd restart",
 }
 
-local function outcome(result)
+local function row_of_install(result)
   local done <const> = table.concat(result.done, ", ")
-  if not result.is_over then return done == "" and "not looked at" or done .. ", cut off" end
-  if result.why then return (done == "" and "failed: " or done .. ", then failed: ") .. fail.text(result.why) end
-  return done ~= "" and done or NOTHING[result.verdict]
+  local outcome = done ~= "" and done or KEPT[result.verdict]
+  if result.why then
+    outcome = (done == "" and "failed: " or done .. ", then failed: ") .. fail.text(result.why)
+  elseif not result.is_over then
+    outcome = done == "" and "cut off" or done .. ", cut off"
+  end
+  return { result.host, shown(result.was), shown(result.now), outcome, result.why and result.why.hint }
 end
 
-local HEADS <const> = { "HOST", "WAS", "NOW", "DONE" }
+local function row_of_status(result)
+  local now <const>, why <const> = result.now, result.why
+  local state <const> = why and "failed: " .. fail.text(why) or STATES[result.verdict] or "cut off"
+  return { result.host, shown(now), now and now.answers or "-", state, why and why.hint }
+end
 
-local function print_table(results)
-  local rows <const>, widths <const> = { HEADS }, {}
-  for _, result in ipairs(results) do
-    rows[#rows + 1] =
-      { result.host, shown(result.was), shown(result.now), outcome(result), result.why and result.why.hint }
-  end
+local function print_table(heads, rows)
+  local widths <const>, lines <const> = {}, {}
+  table.insert(rows, 1, heads)
   for column = 1, 3 do
     for _, row in ipairs(rows) do
       widths[column] = math.max(widths[column] or 0, utf8.len(row[column]) or #row[column])
     end
   end
-  local lines <const> = {}
   for _, row in ipairs(rows) do
     local cells <const> = {}
     for column = 1, 3 do
@@ -245,7 +255,11 @@ local function run(args, read_only)
   if values.output == "json" then
     print_json(results, job.request.package, code == 0)
   elseif #results > 0 then
-    print_table(results)
+    if read_only then
+      print_table({ "HOST", "VIB", "ANSWERS", "STATE" }, list.map(results, row_of_status))
+    else
+      print_table({ "HOST", "WAS", "NOW", "DONE" }, list.map(results, row_of_install))
+    end
   end
   if why then console.err(report.failure_text(why)) end
   return code

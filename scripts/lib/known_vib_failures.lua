@@ -8,7 +8,7 @@ return {
     name = "clones run",
     about = ABOUT,
     kind = "busy",
-    message = "{count} clones run on {host}",
+    message = "clones run on {host}: {count}",
     why = "ESXi does not replace a script that is running, and restarting hostd would cut their callers off.",
     fix = "wait until they have ended, then start again; what they are: esxcli vmkfstools taskList",
   },
@@ -44,6 +44,14 @@ return {
     message = "the VIB is installed on {host}, but esxcli vmkfstools version says {said}",
     why = "hostd has not read the extension, or a reboot is due.",
     fix = "restart hostd there: /etc/init.d/hostd restart; then look: lunalift vib status",
+  },
+  {
+    name = "esxcli silent",
+    about = ABOUT,
+    kind = "failed",
+    message = "esxcli on {host} does not list the VIBs: {said}",
+    why = "esxcli asks hostd, which does not run, or is starting.",
+    fix = "look at it there: /etc/init.d/hostd status; and restart it: /etc/init.d/hostd restart",
   },
   {
     name = "hostd away",

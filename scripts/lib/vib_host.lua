@@ -11,7 +11,7 @@ local xml <const> = require "lunalift.xml"
 
 local M <const> = {}
 
-local INSTALL_WITHIN_S <const> = 600
+local COMMAND_WITHIN_S <const> = 600
 local LOOK_FIRST_S <const>, LOOK_LONGEST_S <const> = 0.2, 2
 
 ---@class lib.VibHost
@@ -108,7 +108,7 @@ function Host:extension() return self:ask("sha256sum " .. vib.EXTENSION).out:mat
 function Host:look()
   local found <const> = {}
   local rows <const>, said <const> = self:esxcli "software vib list"
-  if not rows then fail.raise("failed", "%s does not list its VIBs: %s", self.name, said) end
+  if not rows then hints.raise("esxcli silent", { host = self.name, said = said }) end
   for _, row in ipairs(rows) do
     if row.Name == vib.NAME then
       found.version, found.vendor = row.Version, row.Vendor
@@ -176,7 +176,7 @@ end
 ---@param package lib.Vib
 function Host:install(found, package)
   local command <const> = command_of(found, package)
-  local options <const> = { input = package.bytes, timeout_s = INSTALL_WITHIN_S, effect = true }
+  local options <const> = { input = package.bytes, timeout_s = COMMAND_WITHIN_S, effect = true }
   local function act()
     local ended <const>, why <const> = self.remote:exec(command, options)
     if not ended then return nil, why end
@@ -197,7 +197,7 @@ local RESTART <const> = "/etc/init.d/hostd restart >/dev/null 2>&1 </dev/null"
 
 function Host:restart_hostd()
   self.job:effect("hostd.restart", self.name, function()
-    local ended <const>, why <const> = self.remote:exec(RESTART, { timeout_s = INSTALL_WITHIN_S, effect = true })
+    local ended <const>, why <const> = self.remote:exec(RESTART, { timeout_s = COMMAND_WITHIN_S, effect = true })
     if not ended then return nil, why end
     return true -- whether it came up, its answers will tell
   end, { standin = true, look = function() end })

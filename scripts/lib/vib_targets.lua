@@ -75,13 +75,16 @@ local function mounting(vcenter, names)
   return ids
 end
 
+-- Each once, however often it is named.
 local function named(words, known)
-  return list.map(
-    words,
-    function(word)
-      return list.find(known, "name", word) or list.find(known, "address", word) or { name = word, address = word }
-    end
-  )
+  local targets <const> = {}
+  for _, word in ipairs(words) do
+    local target <const> = list.find(known, "name", word)
+      or list.find(known, "address", word)
+      or { name = word, address = word }
+    if not list.find(targets, "address", target.address) then targets[#targets + 1] = target end
+  end
+  return targets
 end
 
 local function check_mounts(targets, ids, names)

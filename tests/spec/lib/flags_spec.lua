@@ -13,6 +13,7 @@ describe("flags", function()
     { name = "timeout", type = "integer", default = 30, help = "seconds" },
     { name = "patience", type = "seconds", default = 60, help = "seconds" },
     { name = "v", type = "level", help = "log more" },
+    { name = "host", type = "list", env = "ESXI_HOSTS", help = "hosts" },
     { name = "output", default = "text", choices = { "text", "json" }, help = "text or json" },
   }
 
@@ -60,6 +61,14 @@ describe("flags", function()
       assert.is_false(flags.parse({ "--dry-run=" .. text }, FLAGS)["dry-run"])
     end
     assert.equal("--dry-run: 'yes' is neither true nor false", refused({ "--dry-run=yes" }).message)
+  end)
+
+  it("splits lists at commas, and goes on where the flag is given again", function()
+    assert.same({ "a", "b c", "d" }, flags.parse({ "--host", "a, b c", "--host=d," }, FLAGS).host)
+    assert.is_nil(flags.parse({}, FLAGS).host)
+    variables.ESXI_HOSTS = "a,b"
+    assert.same({ "a", "b" }, flags.parse({}, FLAGS).host)
+    assert.same({ "c" }, flags.parse({ "--host", "c" }, FLAGS).host)
   end)
 
   it("reads whole numbers and nothing else", function()

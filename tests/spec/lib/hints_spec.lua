@@ -90,6 +90,7 @@ local KNOWN <const> = {
   ["esxcli that installs nothing"] = "vib not installed",
   ["a success though the namespace is missing"] = "vib not effective",
   ["hostd that does not come back"] = "hostd away",
+  ["hostd that does not run"] = "esxcli silent",
   ["a host that vCenter does not see again"] = "host not reconnected",
   ["a datastore of another name"] = "datastore missing",
   ["a datastore that nobody mounts"] = "datastore without hosts",
