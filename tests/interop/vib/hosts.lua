@@ -33,7 +33,8 @@ UsePAM no
 PermitRootLogin yes
 MaxStartups 100
 MaxSessions 100
-]]
+SetEnv SHLVL=9
+]] -- the last keeps Debian's bash from reading ~/.bashrc, which it does below sshd
 
 local MATCH <const> = "Match LocalAddress %s\n  ForceCommand %ssession '%s'\n"
 
