@@ -42,6 +42,7 @@ local function bring_to(job, host, result)
   local clones <const> = result.was.clones or 0
   if clones > 0 then hints.raise("clones run", { count = clones, host = host.name }) end
   if result.verdict ~= "asleep" then
+    result.now = nil -- until somebody has looked
     host:install(result.was, package)
     result.done[1] = result.verdict == "missing" and "installed" or "updated"
   end

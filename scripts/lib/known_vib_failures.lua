@@ -34,7 +34,7 @@ return {
     about = ABOUT,
     kind = "failed",
     message = "esxcli on {host} has not installed the VIB: {reason}",
-    why = "ESXi itself says so; it leaves a host as it was then.",
+    why = "ESXi itself says so. It leaves a host as it was; but upstream's VIB has to be removed first.",
     fix = "see /var/log/esxupdate.log on {host}",
   },
   {

@@ -143,27 +143,31 @@ sum=$(sha256sum <"$file")
 -- A VIB is replaced by one of its own vendor alone; two vendors' would claim the same file.
 local REMOVE <const> = "esxcli software vib remove -n " .. vib.NAME .. " || exit %d\n"
 
+local function is_foreign(found, package) return found.version and found.vendor ~= package.vendor end
+
 local function command_of(found, package)
-  local is_foreign <const> = found.version and found.vendor ~= package.vendor
-  local is_older <const> = found.version and not is_foreign and vib.compare(found.version, package.version) < 0
+  local is_older <const> = found.vendor == package.vendor and vib.compare(found.version, package.version) < 0
   return INSTALL:format(
     codec.random_hex(8),
     UPLOAD_FAILED,
     package.sha256,
     UPLOAD_FAILED,
-    is_foreign and REMOVE:format(REMOVE_FAILED) or "",
+    is_foreign(found, package) and REMOVE:format(REMOVE_FAILED) or "",
     is_older and "update" or "install"
   )
 end
 
 local REFUSALS <const> = { "acceptance", "signature", "signer", "secure ?boot" }
 
-local function refusal_of(self, ended)
+local function refusal_of(self, ended, found, package)
   local said <const> = said_by(ended)
   local values <const> = { host = self.name, reason = said }
   if ended.status == UPLOAD_FAILED then
     if said:find "[Nn]o space" then return hints.new("vib without room", values) end
     return fail.new("failed", "the VIB did not reach %s: %s", self.name, said)
+  end
+  if is_foreign(found, package) and ended.status ~= REMOVE_FAILED then
+    values.reason = ("%s; that of %s is removed already"):format(said, found.vendor)
   end
   for _, word in ipairs(REFUSALS) do
     if said:lower():find(word) then return hints.new("vib refused", values) end
@@ -175,16 +179,16 @@ end
 ---@param found lib.VibFound
 ---@param package lib.Vib
 function Host:install(found, package)
-  local command <const> = command_of(found, package)
-  local options <const> = { input = package.bytes, timeout_s = COMMAND_WITHIN_S, effect = true }
+  local now = found
   local function act()
-    local ended <const>, why <const> = self.remote:exec(command, options)
+    local options <const> = { input = package.bytes, timeout_s = COMMAND_WITHIN_S, effect = true }
+    local ended <const>, why <const> = self.remote:exec(command_of(now, package), options)
     if not ended then return nil, why end
     if ended.status == 0 then return true end
-    return nil, refusal_of(self, ended)
+    return nil, refusal_of(self, ended, now, package)
   end
   local function look()
-    local now <const> = self:look()
+    now = self:look()
     if now.version == package.version and now.vendor == package.vendor then return true end
   end
   self.job:effect("vib.install", self.name, act, { standin = true, look = look })
@@ -226,7 +230,10 @@ end
 function Host:wait_for_hostd(within_s)
   local until_s <const> = timer.now() + within_s
   local within <const> = words.span(within_s)
-  local function answers() return self:esxcli "software vib list" ~= nil end
+  local function answers()
+    local ok <const>, rows <const> = pcall(self.esxcli, self, "software vib list") -- it may hang meanwhile
+    return ok and rows ~= nil
+  end
   if not wait_until(until_s, answers) then hints.raise("hostd away", { host = self.name, within = within }) end
   local ref <const> = self.target.ref
   if not ref then return end
