@@ -21,6 +21,7 @@ local M <const> = {}
 
 local SERVICE <const> = "array"
 local SIZE_BYTES <const> = 1 << 20
+local PAGE <const> = 50 -- where an array's page is as long as one wants
 local PVS <const> = { "pvc-6a1f0c52-0001", "pvc-6a1f0c52-0002" }
 local USERNAME <const>, PASSWORD <const> = "lab & user", [[CanaryArray57K<&"'%41\ö]]
 
@@ -236,6 +237,7 @@ local function start_array(self)
     key = self.leaf.key,
     job_s = 0, -- what arrays take their time for
     ending_s = 0,
+    page_limit = PAGE,
   })
   options.faults = { wrap = function(_, _, ...) return watched(self, ...) end }
   self.array = require("lab." .. self.vendor.name).start(options)

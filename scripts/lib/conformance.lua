@@ -172,12 +172,25 @@ local function try_function(self, scene)
   end
 end
 
+-- On an array that is renewed afterwards.
+local function try_in_a_crowd(self, group, manner)
+  self.rig:crowd(manner.crowd)
+  self.before = self.rig:state(self.trial)
+  self:try(group, manner.name, manner.run)
+  self.rig:renew()
+  begin(self)
+end
+
 ---@param list lib.Manner[]
 local function try_all(self, group, list)
   for _, manner in ipairs(list) do
+    local is_of_lab <const> = manner.crowd or manner.is_of_lab
     local reason <const> = manner.needs and why_not(self, manner.needs)
+      or is_of_lab and not self.rig.strike and "the lab's array alone lets others act"
     if reason then
       self:skip(group, reason)
+    elseif manner.crowd then
+      try_in_a_crowd(self, group, manner)
     else
       self:try(group, manner.name, manner.run)
     end

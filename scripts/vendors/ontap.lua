@@ -1,4 +1,5 @@
 --- NetApp ONTAP 9 (AFF, FAS, ASA, Select, FSx) over its REST API, for volumes that Trident made with a SAN driver.
+local codec <const> = require "lunalift.codec"
 local device <const> = require "lib.device"
 local fail <const> = require "lib.fail"
 local initiator <const> = require "lib.initiator"
@@ -14,6 +15,7 @@ local LUNS <const> = "/api/storage/luns"
 local LUN_FIELDS <const> = "serial_number,space.size,class,status.state"
 local OUI <const> = "600a0980" -- an NAA is this, then the 12 characters of the serial number in hex
 local SERIAL_LENGTH <const> = 12
+local IGROUP_NAME_LENGTH <const> = 96
 local NAA_DIGITS <const> = #OUI + 2 * SERIAL_LENGTH
 local OS_TYPE <const> = "vmware"
 local RETURN_RECORDS <const> = { query = { return_records = true } }
@@ -257,7 +259,11 @@ local function igroup(self, name, protocol)
   fail.advise("conflict", hint, "igroup %s is for %s and %s", name, group.protocol, group.os_type)
 end
 
-local function full_name(name, protocol) return name .. "-" .. protocol end
+-- What is too long becomes a digest, always the same.
+local function full_name(name, protocol)
+  local full <const> = name .. "-" .. protocol
+  return #full <= IGROUP_NAME_LENGTH and full or ("xcopy-%s-%s"):format(codec.sha256(name), protocol)
+end
 
 local function host_from(group)
   local ports <const> = list.map(group.initiators or {}, function(port) return port.name end)

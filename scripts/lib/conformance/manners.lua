@@ -13,6 +13,8 @@ local wrong <const>, expect <const>, text <const> = judge.wrong, judge.expect, j
 ---@class lib.Manner
 ---@field name string
 ---@field needs? string a function of the contract
+---@field is_of_lab? boolean it needs an array that lets others act in between
+---@field crowd? integer it needs an array with so many host objects of others
 ---@field run fun(t: lib.Trial)
 
 -- Twice ----------------------------------------------------------------------------------------------------------------------------
@@ -57,7 +59,9 @@ M.TWICE = {
     run = function(t)
       local first <const> = t:sure("create_host", t.host_name, t.ports)
       local second <const>, why <const> = t:ask("create_host", t.host_name, t.ports)
-      if not second and why.kind ~= "conflict" then wrong("what exists is a conflict", "%s", text(why)) end
+      if second or why.kind ~= "conflict" then
+        wrong("what exists is a conflict: the core looks whose it is", "%s", second and "it is taken" or text(why))
+      end
       expect(#t:own_hosts(), 1, "the number of host objects is")
       expect(t:own_hosts()[1].id, first.id, "its id is")
     end,
@@ -117,6 +121,28 @@ local function together(ask, check)
   end
 end
 
+-- The other maps the volume before one of our requests, each in turn: only one of the two has made the mapping, and undoes it.
+local function one_makes(t, other)
+  local lun <const>, host <const>, rig <const> = t:lun(), t:own_host(), t.rig
+  local before <const> = #rig.requests
+  t:sure("map", lun, host)
+  for k = 1, #rig.requests - before do
+    t:sure("unmap", lun, host)
+    rig.mark = #rig.requests
+    local its
+    rig:interpose(k, function() its = other:ask("map", lun, host) end)
+    local mine <const>, why <const> = t:ask("map", lun, host)
+    rig:interpose()
+    if not mine then
+      judge.check_clean(why)
+    elseif its and (mine == "made") == (its == "made") then
+      local expected <const> = 'one says "made" and the other "existing", for only one mapping is there'
+      wrong(expected, 'the other maps it before request %d, and both say "%s"', k, mine)
+    end
+    t:sure("map", lun, host)
+  end
+end
+
 local function both_leave(t, other)
   local lun <const>, host <const> = t:lun(), t:own_host()
   t:sure("map", lun, host)
@@ -146,10 +172,21 @@ M.TWO_JOBS = {
       if not t:map_of(s.lun, s.host) then wrong("it is mapped", "it is not mapped") end
     end)),
   },
+  { name = "the other maps the volume while one looks", is_of_lab = true, run = with_another(one_makes) },
   { name = "both take everything away", run = with_another(both_leave) },
 }
 
 -- What is others' ------------------------------------------------------------------------------------------------------------------
+
+local CROWD <const> = 60 -- arrays like to end a page after 50
+
+local function found_in_a_crowd(t)
+  local lun <const>, host <const> = t:lun(), t:own_host()
+  expect((t:own_hosts()[1] or {}).id, host.id, "the host object found is")
+  expect(t:sure("map", lun, host), "made", "the first map returns")
+  if not t:map_of(lun, host) then wrong("the mapping, whatever page it is on", "maps_of does not tell it") end
+  expect(t:sure("map", lun, host), "existing", "the second map returns")
+end
 
 local FOREIGN_DEVICES <const> =
   { "naa.600508b1001c4f3ea1b2c3d4e5f60718", "naa.6000000000000000", "eui.0000000000000000" }
@@ -164,8 +201,13 @@ M.OTHERS = {
       local found <const>, why <const> = t:ask("hosts_of", t.rig.initiators, t.host_name)
       if why then judge.check_clean(why) end
       local it <const> = found and list.find(found, "id", made.id)
+      local taken <const>, unlike <const> = t:ask("create_host", t.host_name, t.rig.initiators)
+      local is_taken <const> = taken or unlike.kind ~= "conflict"
       local is_hidden <const> = it and #initiator.missing(it.ports or {}, t.rig.initiators) == 0
       t:sure("remove_host", made)
+      if is_taken then
+        wrong("create_host finds a conflict: the name is taken", "%s", taken and "it takes it over" or text(unlike))
+      end
       if is_hidden then wrong("its ports, all of them: the core tells by them whose it is", "they are not shown") end
     end,
   },
@@ -181,6 +223,7 @@ M.OTHERS = {
       end
     end,
   },
+  { name = "many others come before what is ours", crowd = CROWD, run = found_in_a_crowd },
   {
     name = "devices of other arrays",
     needs = "find_lun",
@@ -235,6 +278,22 @@ local function try_host(t, name)
   expect(found[1] and found[1].id, made[1].id, "the host object found by the name it was made by is")
 end
 
+-- Two names of one length that differ before or after the middle: a host object of the one is none of the other's.
+local function try_alike(t, length, format)
+  local filling <const> = ("h"):rep(length - #format)
+  local function named(digit) return (format:gsub("%p", { ["#"] = digit, ["*"] = filling })) end
+  local one <const>, other <const> = named "1", named "2"
+  local made <const>, why <const> = t:ask("create_host", one, t.ports)
+  if not made then wrong("a host object: the script shortens a name that is too long", "%s", text(why)) end
+  local seen <const> = t:sure("hosts_of", t.ports, other)
+  t:sure("remove_host", made)
+  for _, host in ipairs(seen) do
+    if host.ours then
+      wrong("names that are shortened stay different: make it a digest", "both become %s", host.name)
+    end
+  end
+end
+
 local function try_volume(t, name)
   local given <const> = t.rig.pvs[1]
   local pv <const> = { name = given.name, driver = given.driver, handle = name, attributes = {} }
@@ -262,6 +321,13 @@ function M.hostile()
     cases[#cases + 1] = { name = "host " .. shown, run = function(t) try_host(t, name) end }
     cases[#cases + 1] = { name = "volume " .. shown, run = function(t) try_volume(t, name) end }
     cases[#cases + 1] = { name = "device " .. shown, needs = "find_lun", run = function(t) try_device(t, name) end }
+  end
+  for place, format in pairs { start = "xcopy-#*-00000001", ["end"] = "xcopy-*-0000000#" } do
+    for _, length in ipairs { 40, 100 } do
+      local name <const> = ("hosts of %d letters, another at the %s"):format(length, place)
+      local function run(t) try_alike(t, length, format) end
+      cases[#cases + 1] = { name = name, needs = "create_host", run = run }
+    end
   end
   return cases
 end
