@@ -205,7 +205,8 @@ describe("preflight", function()
 
   it("tells of a host without the VIB, or with upstream's", function()
     lab:host("wrapper", { variant = "none" })
-    local results <const>, ended <const> = expect("wrapper", "fail", "is not installed on esx-01", "restart hostd")
+    local results <const>, ended <const> =
+      expect("wrapper", "fail", "is not installed on esx-01", "lunalift vib install --host esx-01")
     assert.same({ 2, "skipped" }, { ended.code, results["source file"].status })
     lab:host("wrapper", { variant = "upstream" })
     local told <const> = expect("wrapper", "warn", "is not ours", "install our VIB")
@@ -492,7 +493,8 @@ describe("preflight of a host", function()
 
   it("tells what an absent or foreign wrapper leaves untold", function()
     lab:host("wrapper", { variant = "none" })
-    local results <const>, ended <const> = expect("wrapper", "fail", "is not installed on esx-01", "restart hostd")
+    local results <const>, ended <const> =
+      expect("wrapper", "fail", "is not installed on esx-01", "lunalift vib install --host esx-01")
     assert.same({ 2, "skipped", "pass" }, { ended.code, results["XCOPY counters"].status, results.VAAI.status })
     lab:host("wrapper", { variant = "upstream" })
     local told <const> = expect("wrapper", "warn", "is not ours", "install our VIB")
