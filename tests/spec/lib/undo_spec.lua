@@ -69,7 +69,7 @@ describe("an undo", function()
   end)
 
   it("holds nothing back for files that a stopped clone left: they are said, and promised for later", function()
-    no_clean = fake_job.refusal "busy"
+    no_clean = fake_job.refusal "failed"
     job.ledger.promises = { { n = 1, undo = "clone.stop", args = { host = HOST, task_id = "t" }, about = "it runs" } }
     local left <const> = job.ledger:settle(job)
     assert.same({}, left)
@@ -77,7 +77,7 @@ describe("an undo", function()
     assert.equal("clone.clean", job.ledger.promises[1].undo)
     assert.same({ host = HOST, task_id = "t" }, job.ledger.promises[1].args)
     assert.same(
-      { "warning left behind: files of clone task t on esx1: it said busy" },
+      { "warning left behind: files of clone task t on esx1: it said failed" },
       fake_job.only(job.trace, "warning")
     )
     assert.same({}, job.ledger:settle(job)) -- not yet
@@ -89,7 +89,7 @@ describe("an undo", function()
   end)
 
   it("lets the next start copy anew when only files were left of a run that ended well", function()
-    no_clean = fake_job.refusal "busy"
+    no_clean = fake_job.refusal "failed"
     job.ledger.promises = { { n = 1, undo = "clone.stop", args = { host = HOST, task_id = "t" }, about = "it runs" } }
     job.ledger.achieved = { bytes = 1 }
     assert.same({}, job.ledger:settle(job))
