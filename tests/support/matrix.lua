@@ -19,7 +19,7 @@ local MIB <const> = 1 << 20
 local PATIENCE_S <const> = 60
 -- While one's host runs a script, another computes; but no time is skipped while a command is under way over SSH.
 local WORKERS <const> = { vib = 3, ssh = 1 }
-local SSH_CASES <const> = 8
+local SSH_CASES <const> = 16
 local STARTED_S <const> = tonumber(fs.read("/proc/uptime"):match "%S+")
 
 ---@class matrix.Outcome

@@ -162,7 +162,8 @@ static void runs_many_commands_over_one_connection(void **state)
     lift_loop_run(((struct run *)*state)->loop);
     for (int i = 0; i < COUNT; i++) {
         lift_ssh_exec_free(execs[i]);
-        assert_true(all[i].ended);
+        if (!all[i].ended)
+            fail_msg("%s", all[i].err.text);
         assert_string_equal(all[i].out, all[0].out);
     }
 }

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -70,14 +71,17 @@ static inline void sshd_start(struct sshd *sshd, const char *options)
     assert_non_null(config);
     fprintf(config,
             "ListenAddress 127.0.0.1\nPort %u\nHostKey %s/host\nAuthorizedKeysFile %s/authorized\n"
-            "PidFile none\nStrictModes no\nUsePAM no\nPermitRootLogin yes\nLogLevel VERBOSE\n%s\n",
+            "SetEnv HOME=/nonexistent\nPidFile none\nStrictModes no\nUsePAM no\nPermitRootLogin "
+            "yes\nLogLevel VERBOSE\n%s\n",
             sshd->port, sshd->folder, sshd->folder, options);
     fclose(config);
     char log[128];
     snprintf(log, sizeof log, "%s/log", sshd->folder);
     sshd->pid = fork();
     if (sshd->pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGTERM); /* a test that aborts stops nothing */
         dup2(open(log, O_WRONLY | O_CREAT | O_APPEND, 0600), STDERR_FILENO);
+        dup2(STDERR_FILENO, STDOUT_FILENO);
         execl("/usr/sbin/sshd", "/usr/sbin/sshd", "-D", "-e", "-f", path, (char *)NULL);
         _exit(127);
     }
