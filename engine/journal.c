@@ -19,24 +19,23 @@ static bool refused(struct lift_error *err, const char *act, const char *path)
     case ENOENT:
     case ENOTDIR:
         code = LIFT_CONFIG;
-        hint = "create the folder, or keep the journal elsewhere with --journal file:PATH";
+        hint = "create the folder, or name another";
         break;
     case EACCES:
     case EPERM:
     case EROFS:
         code = LIFT_DENIED;
-        hint = "run as a user who may write there, or keep the journal elsewhere with "
-               "--journal file:PATH";
+        hint = "run as a user who may write there, or name another place";
         break;
     case ENOSPC:
     case EDQUOT:
         code = LIFT_NO_SPACE;
-        hint = "free some space, or keep the journal elsewhere with --journal file:PATH";
+        hint = "free some space, or name another place";
         break;
     default:
         break;
     }
-    lift_fail(err, code, "cannot %s the journal %s: %s", act, path, strerror(why));
+    lift_fail(err, code, "cannot %s %s: %s", act, path, strerror(why));
     return lift_hint(err, "%s", hint);
 }
 
@@ -89,11 +88,24 @@ static bool sync_folder(const char *path)
     return fd >= 0 && closed(fd, fsync(fd) == 0);
 }
 
+/* A rename takes the place of whatever has the name: for root of a device such as /dev/null, too,
+ * or of the link /dev/stdout. */
+static bool is_replaceable(const char *path, struct lift_error *err)
+{
+    struct stat is;
+    if (lstat(path, &is) < 0 || S_ISREG(is.st_mode))
+        return true;
+    lift_fail(err, LIFT_CONFIG, "%s is %s", path,
+              S_ISDIR(is.st_mode) ? "a folder" : "no plain file, and would be replaced");
+    return lift_hint(err, "name a file, or one that is not there yet");
+}
+
 bool lift_journal_write(const char *path, const void *bytes, size_t length, struct lift_error *err)
 {
     if (length > LIFT_JOURNAL_MAX)
-        return lift_fail(err, LIFT_NO_SPACE, "the journal %s would pass %zu KiB", path,
-                         LIFT_JOURNAL_MAX >> 10);
+        return lift_fail(err, LIFT_NO_SPACE, "%s would pass %zu KiB", path, LIFT_JOURNAL_MAX >> 10);
+    if (!is_replaceable(path, err))
+        return false;
     char *beside = lift_asprintf("%s.tmp", path);
     bool written = write_beside(beside, bytes, length) && rename(beside, path) == 0;
     if (!written) {
@@ -204,9 +216,8 @@ static bool go_up(char *folder)
 
 bool lift_journal_writable(const char *path, bool makes_folder, struct lift_error *err)
 {
-    struct stat is;
-    if (stat(path, &is) == 0 && S_ISDIR(is.st_mode))
-        return lift_fail(err, LIFT_CONFIG, "%s is a folder", path);
+    if (!is_replaceable(path, err))
+        return false;
     char *folder = folder_of(path);
     while (makes_folder && access(folder, F_OK) < 0 && errno == ENOENT && go_up(folder))
         ;

@@ -6,8 +6,8 @@
 
 #define LIFT_JOURNAL_MAX ((size_t)64 << 10)
 
-/* Write beside, fsync, rename, fsync the folder.  Mode 0600.  Blocks for as long as the disk does.
- */
+/* Write beside, fsync, rename, fsync the folder.  Mode 0600.  LIFT_CONFIG where the name is that of
+ * anything but a plain file.  Blocks for as long as the disk does. */
 LIFT_NODISCARD bool lift_journal_write(const char *path, const void *bytes, size_t length,
                                        struct lift_error *err);
 /* LIFT_NOT_FOUND when there is none; LIFT_NO_SPACE above LIFT_JOURNAL_MAX. */

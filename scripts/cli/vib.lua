@@ -51,7 +51,8 @@ local function verb_of(name)
   if VERBS[name] then return VERBS[name] end
   local what <const> = name and ("vib has no verb '%s'"):format(name) or "vib needs a verb"
   local verbs <const> = { "build", "install", "status" }
-  error(fail.hint(fail.new("config", "%s", what), words.suggestion(name or "", verbs, "see lunalift help vib")))
+  local usage <const> = "see lunalift help vib"
+  error(fail.hint(fail.new("config", "%s", what), name and words.suggestion(name, verbs, usage) or usage))
 end
 
 ---@param args string[]

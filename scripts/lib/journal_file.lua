@@ -34,7 +34,10 @@ function M.look(path)
   return text, not lock
 end
 
-function File:write(journal) assert(files.write(self.path, form.encode(journal, self.where))) end
+function File:write(journal)
+  local written <const>, why <const> = files.write(self.path, form.encode(journal, self.where))
+  fail.assert(written, why, "the journal %s cannot be written", self.path)
+end
 
 function File:read()
   local text <const>, why <const> = files.read(self.path)

@@ -238,6 +238,23 @@ static void a_missing_folder_is_the_users_to_make(void **state)
     assert_int_equal(err.code, LIFT_CONFIG);
 }
 
+static void takes_the_place_of_nothing_but_files(void **state)
+{
+    (void)state;
+    struct stat is;
+    assert_int_equal(mkfifo(path, 0600), 0);
+    assert_false(write_text("x"));
+    assert_int_equal(err.code, LIFT_CONFIG);
+    assert_false(lift_journal_writable(path, false, &err));
+    assert_int_equal(stat(path, &is), 0);
+    assert_true(S_ISFIFO(is.st_mode));
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(symlink("/nonexistent", path), 0);
+    assert_false(write_text("x"));
+    assert_int_equal(lstat(path, &is), 0);
+    assert_true(S_ISLNK(is.st_mode));
+}
+
 static void what_can_be_written_is_known_before(void **state)
 {
     (void)state;
@@ -320,6 +337,7 @@ int main(void)
         TEST(reads_what_was_written),
         TEST(nobody_else_may_read_it),
         TEST(follows_no_link_that_lies_beside),
+        TEST(takes_the_place_of_nothing_but_files),
         TEST(reaches_the_disk_in_the_only_safe_order),
         TEST(the_old_text_is_never_written_over),
         TEST(a_crash_at_any_step_leaves_the_old_or_the_new),
