@@ -24,6 +24,7 @@ local DIGEST_PATIENCE_S <const> = 1800 -- a call alone may take ten minutes
 
 ---@class lib.Clones
 ---@field version string
+---@field is_to_come? boolean a real run will put it there
 ---@field is_ours boolean it takes our task ids, and can stop what it started
 local Clones <const> = {}
 Clones.__index = Clones
@@ -54,6 +55,7 @@ function M.open(host)
     job = host.job,
     wrapper = wrapper,
     version = found.version,
+    is_to_come = found.is_to_come,
     is_ours = found.is_to_come or wrapper:offers "taskId" and wrapper:offers "taskKill",
   }, Clones)
 end

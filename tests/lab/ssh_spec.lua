@@ -75,6 +75,7 @@ describe("over SSH", function()
         results[check.name] = check
       end
       assert.equal("pass", results.wrapper.status, results.wrapper.text)
+      assert.matches("which the first copy puts onto a datastore", results.wrapper.text, 1, true)
       ended = lab:populate { words = { "--dry-run" } }
       assert.equal(0, ended.code, ended.err)
       assert.same(before, lab:snapshot())

@@ -23,6 +23,7 @@ local function check_wrapper(found)
   local host <const> = found.host
   found.wrapper = host:wrapper()
   local version <const> = found.wrapper.version
+  if found.wrapper.is_to_come then return ("wrapper %s, which the first copy puts onto a datastore"):format(version) end
   if found.wrapper.is_ours then return "wrapper " .. version end
   return hints.say("wrapper of upstream", { version = version, host = host.name })
 end
@@ -123,7 +124,7 @@ return {
   {
     name = "wrapper",
     of = "host",
-    needs = { "host state" },
+    needs = { "clone method", "host state" },
     fatal = true,
     by = "host",
     alone = true,
