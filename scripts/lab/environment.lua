@@ -32,8 +32,10 @@ function M.text(site)
     { "LUNALIFT_CA_FILE", site.ca_file },
     { "LAB_CONTROL", site.control.url:match "^http://(.*)$" },
   }
-  for name, value in pairs(array.env) do
-    list[#list + 1] = { name, value }
+  for _, more in ipairs { array.env, site.ssh or {} } do
+    for name, value in pairs(more) do
+      list[#list + 1] = { name, value }
+    end
   end
   local claim <const> = site.pvcs[1]
   if claim then

@@ -8,4 +8,18 @@ describe("what a lab tells shells", function()
       assert.equal(word, said.out)
     end
   end)
+
+  it("has the key where the hosts take SSH", function()
+    local text <const> = environment.text {
+      vcenter = { host = "v", username = "u", password = "p" },
+      arrays = { { product = "ontap", host = "a", username = "u", password = "p", env = { ONTAP_SVM = "svm0" } } },
+      kube = { kubeconfig = "k" },
+      ca_file = "c",
+      control = { url = "http://l" },
+      pvcs = {},
+      ssh = { SSH_PRIVATE_KEY = "a2V5" },
+    }
+    assert.matches("export SSH_PRIVATE_KEY='a2V5'\n", text, 1, true)
+    assert.matches("export ONTAP_SVM='svm0'\n", text, 1, true)
+  end)
 end)
