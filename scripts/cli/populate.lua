@@ -6,7 +6,7 @@ local fail <const> = require "lib.fail"
 local flags <const> = require "lib.flags"
 local jobs <const> = require "lib.job"
 local journals <const> = require "lib.journals"
-local log <const> = require "lunalift.log"
+local outcome <const> = require "lib.outcome"
 local receipts <const> = require "lib.receipt"
 local report <const> = require "lib.report"
 local script <const> = require "lunalift.script"
@@ -124,47 +124,6 @@ function M.cancel_on_signal(job)
   end
 end
 
-local function describe_left(left)
-  local lines <const> = {}
-  for _, item in ipairs(left) do
-    lines[#lines + 1] = ("%s: %s"):format(item.promise.about, fail.text(item.why))
-    if item.why.hint and #lines == 1 then lines[1] = lines[1] .. " (" .. item.why.hint .. ")" end
-  end
-  return lines
-end
-
--- Only a flow that was changed can end so.
-local function undone_flow()
-  local why <const> = fail.new("failed", "the flow ended without job:done: nothing says that the volume holds the disk")
-  return fail.hint(
-    why,
-    "let the flow of --scripts call job:done when the copy is proved, or return earlier with a failure"
-  )
-end
-
-local function result_of(job, why, left)
-  local seconds <const> = timer.now() - job.started_s
-  local result <const> = { ok = not why and #left == 0, seconds = seconds, left = describe_left(left) }
-  if #left > 0 and not why then
-    result.why = fail.new("incomplete", "the copy is done, but not everything could be put back")
-  else
-    result.why = why
-  end
-  if why and #left == 0 and job.effects > 0 and not job.dry_run then
-    result.left = { "nothing: all that was changed is put back" }
-  end
-  if job.dry_run and result.ok then
-    result.text = ("dry run: %d effects, then their undo; nothing was changed"):format(job.effects)
-  elseif result.ok then
-    local work_s <const> = (job.facts.copy_seconds or 0) + (job.facts.proof_seconds or 0)
-    result.text = ("done in %.1f s"):format(seconds)
-    if work_s <= seconds then -- else an earlier run did some of it
-      result.text = result.text .. (", %.1f s of it overhead"):format(seconds - work_s)
-    end
-  end
-  return result
-end
-
 local function print_promises(job)
   for i = #job.ledger.promises, 1, -1 do
     local promise <const> = job.ledger.promises[i]
@@ -225,15 +184,13 @@ function M.run(args)
   job.report:title(title(values))
   local exporter <const> = exporters.open(job, endpoint_of(job, values), values["metrics-path"])
   task.spawn(M.cancel_on_signal, job)
-  local why, left <const> = job:run(require "flows.populate")
-  why = why or not job.is_done and not job.dry_run and undone_flow() or nil
+  local why <const>, left <const> = outcome.run(job, require "flows.populate")
   if job.dry_run then print_promises(job) end
-  if why and why.traceback and why.kind == "bug" then log.error(why.traceback) end
-  local result <const> = result_of(job, why, left)
-  result.receipt = receipts.keep(job, why, left)
-  job.report:finished(result)
+  local ending <const> = outcome.of(job, why, left)
+  ending.receipt = receipts.keep(job, why, left)
+  job.report:finished(ending)
   local code <const> = #left > 0 and 5 or why and require("cli.main").exit_code(why) or 0
-  exporter:finish({ ok = code == 0, seconds = result.seconds, left = #left, code = code }, values["metrics-linger"])
+  exporter:finish({ ok = code == 0, seconds = ending.seconds, left = #left, code = code }, values["metrics-linger"])
   return code
 end
 
