@@ -1,4 +1,5 @@
 --- The control door: plain HTTP on a loopback port, for tests. Nothing that is being tested may know it.
+local cluster <const> = require "lab.cluster"
 local files <const> = require "lab.files"
 local fs <const> = require "lunalift.fs"
 local json <const> = require "lunalift.json"
@@ -110,6 +111,12 @@ ROUTES["GET /faults"] = function(site) return json.array(site.faults.rules) end
 ROUTES["POST /faults"] = function(site, _, body)
   site.faults:set(body or {})
   return { rules = #(body or {}) }
+end
+
+--- Be the CSI driver of another cluster: { "kubeconfig": PATH }.
+ROUTES["POST /kube/provision"] = function(site, _, body)
+  cluster.provision(site, body.kubeconfig)
+  return {}
 end
 
 ROUTES["POST /sessions/expire"] = function(site) return { ended = site.vcenter.sessions:expire() } end

@@ -1,6 +1,7 @@
 --- Puts a whole site together below one folder: fabric, array, hosts, vCenter, cluster, control door.
 --- site.json, written last, says where everything is; site.env says it to shells.
 local certificate <const> = require "lunalift.certificate"
+local cluster <const> = require "lab.cluster"
 local copier <const> = require "lab.copier"
 local disks <const> = require "lab.disks"
 local environment <const> = require "lab.environment"
@@ -12,7 +13,6 @@ local files <const> = require "lab.files"
 local fs <const> = require "lunalift.fs"
 local inventory <const> = require "lab.inventory"
 local json <const> = require "lunalift.json"
-local kube <const> = require "lab.kube"
 local control <const> = require "lab.control"
 local process <const> = require "lunalift.process"
 local scenario <const> = require "lab.scenario"
@@ -38,13 +38,13 @@ local M <const> = {}
 ---@field vms lab.Vm[]
 ---@field datastores lab.Datastore[]
 ---@field pvcs table[] as in site.json
+---@field controllers Task[] of clusters
 ---@field rdms string[] volumes of a datacenter's disks that hosts see as they are
 local Site <const> = {}
 Site.__index = Site
 
 local MIB <const> = 1048576
 local BUSYBOX <const> = { "/bin/busybox", "/usr/bin/busybox" }
-local TOKEN <const>, POPULATOR_TOKEN <const> = "lab-token", "populator-token"
 local EXT <const> = "/usr/lib/vmware/esxcli/ext/esxcli-vmkfstools.xml"
 local SAN <const> = { iscsi = true, fc = true }
 
@@ -91,16 +91,16 @@ end
 --- A LUN of the array, with bytes of its own when it has a seed.
 ---@param name string
 ---@param options { pv: string?, seed: integer?, holes: table? } pv: the PersistentVolume that it is of
-local function add_volume(site, name, size, options)
-  local file <const> = ("%s/luns/%s"):format(site.dir, name)
+function Site:add_volume(name, size, options)
+  local file <const> = ("%s/luns/%s"):format(self.dir, name)
   local seed <const>, holes <const> = options.seed, options.holes
   if seed then
     disks.fill(file, size, seed, holes)
   else
     assert(fs.truncate(file, size))
   end
-  local volume <const> = site.array:provision { name = name, pv = options.pv, size_bytes = size, file = file }
-  site.copier:add(volume.naa, name, file, size)
+  local volume <const> = self.array:provision { name = name, pv = options.pv, size_bytes = size, file = file }
+  self.copier:add(volume.naa, name, file, size)
   return volume, file
 end
 
@@ -233,7 +233,7 @@ end
 
 local function make_datastore(site, given)
   local size <const>, kind <const> = given.size_mib * MIB, given.type or "VMFS"
-  local volume <const> = kind == "VMFS" and add_volume(site, "ds_" .. given.moref:gsub("%-", "_"), size, {}) or {}
+  local volume <const> = kind == "VMFS" and site:add_volume("ds_" .. given.moref:gsub("%-", "_"), size, {}) or {}
   local folder <const> = ("%s/datastores/%s"):format(site.dir, given.moref)
   files.mkdirs(folder)
   if kind ~= "VMFS" then assert(fs.write(folder .. "/.kind", kind .. "-1.00\n")) end
@@ -254,7 +254,7 @@ local function make_raw(site, datastore, given, options)
   local file <const> = ("%s/luns/raw_%d"):format(site.dir, options.seed)
   local raw <const> = { path = file }
   if given.rdm then
-    local volume <const> = add_volume(site, "raw_" .. options.seed, given.size_mib * MIB, { seed = options.seed })
+    local volume <const> = site:add_volume("raw_" .. options.seed, given.size_mib * MIB, { seed = options.seed })
     raw.naa = volume.naa
     table.insert(site.rdms, volume.id)
   else
@@ -365,96 +365,6 @@ local function add_datacenter(site, given)
   end
 end
 
--- Kubernetes.
-
-local function claim(class, name, namespace, uid, size, volume)
-  return {
-    apiVersion = "v1",
-    kind = "PersistentVolumeClaim",
-    metadata = { name = name, namespace = namespace, uid = uid },
-    spec = {
-      accessModes = json.array { "ReadWriteMany" },
-      volumeMode = "Block",
-      storageClassName = class,
-      resources = { requests = { storage = tostring(size) } },
-      volumeName = volume,
-    },
-    status = volume and {
-      phase = "Bound",
-      accessModes = json.array { "ReadWriteMany" },
-      capacity = { storage = tostring(size) },
-    } or { phase = "Pending" },
-  }
-end
-
---- A claim that waits for its data, as forklift leaves it: the volume is bound to `prime-<uid>` meanwhile.
-local function add_claim(site, name, disk)
-  local namespace <const> = site.scenario.kube.namespace
-  local uid <const> = disks.uuid("claim " .. name)
-  local pv_name <const> = "pvc-" .. disks.uuid("volume " .. name)
-  local class <const> = site.scenario.array .. "-san"
-  site.seed = site.seed + 1
-  local volume <const>, file <const> =
-    add_volume(site, pv_name, disk.size_bytes, { pv = pv_name, seed = site.seed * 1000, holes = disk.holes })
-  local target <const> = claim(class, name, namespace, uid, disk.size_bytes)
-  target.spec.dataSourceRef = { apiGroup = "forklift.konveyor.io", kind = "VSphereXcopyVolumePopulator", name = name }
-  site.kube:put(target)
-  site.kube:put(claim(class, "prime-" .. uid, namespace, disks.uuid("prime " .. name), disk.size_bytes, pv_name))
-  site.kube:put {
-    apiVersion = "v1",
-    kind = "PersistentVolume",
-    metadata = { name = pv_name },
-    spec = {
-      capacity = { storage = tostring(disk.size_bytes) },
-      accessModes = json.array { "ReadWriteMany" },
-      volumeMode = "Block",
-      storageClassName = class,
-      persistentVolumeReclaimPolicy = "Delete",
-      claimRef = { kind = "PersistentVolumeClaim", namespace = namespace, name = "prime-" .. uid },
-      csi = volume.csi,
-    },
-    status = { phase = "Bound" },
-  }
-  site.pvcs[#site.pvcs + 1] = {
-    name = name,
-    namespace = namespace,
-    uid = uid,
-    pv = pv_name,
-    lun_path = file,
-    naa = volume.naa,
-    size_bytes = disk.size_bytes,
-    vmdk = disk.path,
-  }
-end
-
-local function start_kube(site, leaf)
-  site.kube = kube.start {
-    faults = site.faults,
-    cert = leaf.cert,
-    key = leaf.key,
-    tokens = {
-      [TOKEN] = { user = "lab" },
-      [POPULATOR_TOKEN] = kube.populator(site.scenario.kube.namespace),
-    },
-  }
-  site.kube:put { apiVersion = "v1", kind = "Namespace", metadata = { name = kube.LOCKS } }
-  site.kube_server = "https://127.0.0.1:" .. site.kube.port
-  for file, token in pairs { kubeconfig = TOKEN, ["kubeconfig-populator"] = POPULATOR_TOKEN } do
-    local text <const> = kube.kubeconfig {
-      server = site.kube_server,
-      ca_pem = site.ca_pem,
-      token = token,
-      namespace = site.scenario.kube.namespace,
-    }
-    assert(fs.write(site.dir .. "/" .. file, text))
-  end
-  for _, vm in ipairs(site.vms) do
-    for i, disk in ipairs(vm.disks) do
-      add_claim(site, ("%s-disk-%d"):format(vm.moref, i), disk)
-    end
-  end
-end
-
 -- What the user gets.
 
 local function vm_entry(vm)
@@ -528,6 +438,7 @@ function M.start(options)
     datastores = {},
     pvcs = {},
     rdms = {},
+    controllers = {},
   }, Site)
   fs.remove(site.dir .. "/site.json")
   files.mkdirs(site.dir .. "/luns")
@@ -552,7 +463,7 @@ function M.start(options)
     add_datacenter(site, each)
   end
   site.vcenter:listen { cert = leaves.vcenter.cert, key = leaves.vcenter.key }
-  start_kube(site, leaves.kube)
+  cluster.start(site, leaves.kube)
   if site.scenario.esxi.ssh then site.ssh = ssh.start(site, site.scenario.esxi.ssh) end
   site.control = control.listen(site)
   local described <const> = describe(site, leaves)
@@ -563,6 +474,9 @@ end
 
 --- End what runs: services first, then copies that outlived their callers.
 function Site:stop()
+  for _, controller in ipairs(self.controllers) do
+    controller:cancel()
+  end
   for _, service in ipairs { self.control, self.vcenter, self.array, self.copier, self.kube, self.ssh } do
     service:close()
   end
