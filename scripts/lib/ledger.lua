@@ -8,6 +8,7 @@ local task <const> = require "lunalift.task"
 local M <const> = {}
 
 local NOTE_WITHIN_S <const> = 60
+local CLOSE_IN_HASTE_S <const> = 2 -- the next run waits for it
 
 ---@class lib.Promise
 ---@field n integer order
@@ -92,10 +93,12 @@ local function save(self)
 end
 
 -- A journal that lists too much is harmless, since undos are idempotent; settling must go on.
-local function note(job, what, keep, ...)
-  local _, why <const> = task.shield(job:time_for(NOTE_WITHIN_S), keep, ...):join()
+local function note_within(within_s, what, keep, ...)
+  local _, why <const> = task.shield(within_s, keep, ...):join()
   if why then log.warn("journal not written", { what = what, why = fail.text(why) }) end
 end
+
+local function note(job, what, keep, ...) note_within(job:time_for(NOTE_WITHIN_S), what, keep, ...) end
 
 --- Promise to undo what is about to be done. Journalled before this returns; settled by the runner, in reverse order, after any end.
 ---@param undo string a name of lib.undo
@@ -235,7 +238,9 @@ end
 --- Let others have the journal; what was not cleared stays.
 ---@param job lib.Job
 function Ledger:close(job)
-  if self.journal then note(job, "closed", self.journal.close, self.journal) end
+  if not self.journal then return end
+  local within_s <const> = math.max(CLOSE_IN_HASTE_S, job:time_for(NOTE_WITHIN_S))
+  note_within(within_s, "closed", self.journal.close, self.journal)
 end
 
 return M
