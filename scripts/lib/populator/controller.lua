@@ -2,6 +2,7 @@
 --- themselves: the claim, the resource, the prime claim and its volume, the journal. See docs/controller.md.
 local events <const> = require "lib.events"
 local informers <const> = require "lib.informer"
+local log <const> = require "lunalift.log"
 local primes <const> = require "lib.populator.prime"
 local resources <const> = require "lib.resource"
 local statuses <const> = require "lib.populator.status"
@@ -13,10 +14,11 @@ local work_queue <const> = require "lib.work_queue"
 local M <const> = {}
 
 M.GROUP, M.VERSION, M.KIND = "forklift.konveyor.io", "v1beta1", "VSphereXcopyVolumePopulator"
-M.OPT_IN = "lunalift.io/populate" -- label of a namespace, annotation of a resource: "enabled"
+M.OPT_IN = "lunalift.io/populate" -- label of a namespace, annotation of a resource: "true"
 
 local WORKERS <const> = 16
 local SYNC_WITHIN_S <const> = 300
+local HAND_OVER_WITHIN_S <const> = 20
 
 ---@class lib.ControllerOptions
 ---@field kube Kube
@@ -24,10 +26,11 @@ local SYNC_WITHIN_S <const> = 300
 ---@field instance string
 ---@field executor lib.InProcess
 ---@field flows { populate: function, settle: function }
----@field first_retry_s? number
+---@field first_retry_s number
+---@field look_again_s number at what nothing tells us of
 
 ---@class lib.Controller
-local Controller <const> = { KIND = M.KIND, OPT_IN = M.OPT_IN }
+local Controller <const> = { KIND = M.KIND, API_VERSION = M.GROUP .. "/" .. M.VERSION, OPT_IN = M.OPT_IN }
 Controller.__index = Controller
 
 -- ---- what is kept of what there is ----
@@ -48,18 +51,24 @@ local function project_claim(claim)
   end
 end
 
+-- But for its status, which we write.
 local function project_populator(populator)
-  return { generation = populator.metadata.generation, is_going = populator.metadata.deletionTimestamp ~= nil }
+  local meta <const> = populator.metadata
+  local mark <const> = (meta.annotations or {})[M.OPT_IN] or ""
+  return ("%s %s %s %s"):format(meta.uid, meta.generation, meta.deletionTimestamp or "", mark)
 end
 
-local function project_namespace(namespace) return (namespace.metadata.labels or {})[M.OPT_IN] == "enabled" or nil end
+local function project_namespace(namespace) return (namespace.metadata.labels or {})[M.OPT_IN] == "true" or nil end
 
 local function key_of(namespace, name) return ("%s/%s"):format(namespace, name) end
 
--- Claims of a namespace, or of a resource in it.
+-- Claims of a namespace, or of a resource in it, and what is filled in their place.
 local function wake(self, namespace, source)
   for key, kept in self.claims:pairs() do
-    if resources.split(key) == namespace and (source == nil or kept.source == source) then self.queue:add(key) end
+    if resources.split(key) == namespace and kept.source and (source == nil or kept.source == source) then
+      self.queue:add(key)
+      self.queue:add(key_of(namespace, "prime-" .. kept.uid))
+    end
   end
 end
 
@@ -96,8 +105,16 @@ function Controller:counts()
   return { claims = self.claims.count, copies = self.options.executor:count(), waiting = self.queue:len() }
 end
 
---- Look and act until the task is cancelled.
+--- Let go of what is under way, while we lead: the next leader goes on with it.
+function Controller:hand_over()
+  local executor <const> = self.options.executor
+  local done <const> = task.shield(HAND_OVER_WITHIN_S + 1, executor.hand_over, executor, HAND_OVER_WITHIN_S):join()
+  if not done then log.warn "not all copies are let go: the next leader waits until their journals run out" end
+end
+
+--- Look and act until the task is cancelled, or leads no more.
 function Controller:run()
+  local _over <close> = setmetatable({}, { __close = function() self:hand_over() end })
   task.all {
     function() self.namespaces:run() end,
     function() self.populator_view:run() end,
@@ -119,6 +136,7 @@ function M.new(options)
   local self <const> = setmetatable({
     options = options,
     kube = kube,
+    look_again_s = options.look_again_s,
     claim_objects = resources.new(kube, "/api/v1", "persistentvolumeclaims"),
     volumes = resources.new(kube, "/api/v1", "persistentvolumes"),
     pods = resources.new(kube, "/api/v1", "pods"),
@@ -139,7 +157,9 @@ function M.new(options)
   })
   self.populator_view = informers.new(self.populators, {
     project = project_populator,
-    on_change = function(key) wake(self, resources.split(key)) end,
+    on_change = function(key, new, old)
+      if new ~= old then wake(self, resources.split(key)) end
+    end,
   })
   self.namespaces = informers.new(resources.new(kube, "/api/v1", "namespaces"), {
     project = project_namespace,

@@ -2,12 +2,16 @@
 --- until it is asked for.
 local fail <const> = require "lib.fail"
 local jobs <const> = require "lib.job"
+local outcome <const> = require "lib.outcome"
 local receipts <const> = require "lib.receipt"
 local task <const> = require "lunalift.task"
+local timer <const> = require "lunalift.timer"
 
 local M <const> = {}
 
 local SETTLE_WITHIN_S <const> = 300
+local LOOK_EVERY_S <const> = 0.05
+local HANDED_OVER <const> = "another process goes on with it"
 
 ---@class lib.Copying a copy that is under way, or what became of it
 ---@field is_running boolean
@@ -21,12 +25,16 @@ local SETTLE_WITHIN_S <const> = 300
 ---@field job lib.Job
 
 ---@class lib.InProcess
+---@field is_over boolean nothing more is begun here
 local Executor <const> = {}
 Executor.__index = Executor
 
----@param options { open: fun(order: table): table, lib.Site, on_change: fun(order: table) } open gives the request and the site of a job
+---@param options { open: fun(order: table): table, lib.Site, on_change: fun(order: table), version: string } open gives the request and the
+--- site of a job
 ---@return lib.InProcess
-function M.new(options) return setmetatable({ options = options, copies = {} }, Executor) end
+function M.new(options)
+  return setmetatable({ options = options, copies = {}, under_way = 0, is_over = false }, Executor)
+end
 
 -- What the job tells as it goes, in place of lines on a terminal.
 local function reporter(copying, told)
@@ -64,34 +72,45 @@ local function lines_of(left)
   return lines
 end
 
-local function run(self, copying, order, flow)
-  local opened <const>, request <const>, site <const> = pcall(self.options.open, order)
-  task.check()
-  if not opened then
-    copying.why, copying.left = fail.of(request), {}
-  else
-    local function told() self.options.on_change(order) end
-    local job <const> =
-      jobs.new { name = order.flow, request = request, site = site, report = reporter(copying, told), dry_run = false }
-    job.version, job.vendor = order.version, order.vendor
-    copying.job = job
-    if copying.cancelled_by then job:cancel(copying.cancelled_by, SETTLE_WITHIN_S) end
-    local why <const>, left <const> = job:run(flow)
-    task.check()
-    copying.why, copying.left, copying.facts = why, lines_of(left), job.facts
-    copying.receipt = receipts.build(job, why, left)
-    if not why and not job.is_done and order.flow == "populate" then
-      copying.why = fail.new("failed", "the flow ended without job:done: nothing says that the volume holds the disk")
-    end
-  end
+-- Whoever was told to let go knows nothing of how it ends.
+local function finish(self, copying, order)
+  self.under_way = self.under_way - 1
+  if self.is_over then return end
   copying.is_running = false
   self.options.on_change(order)
+end
+
+local function job_of(self, copying, order)
+  local request <const>, site <const> = self.options.open(order)
+  local function told() self.options.on_change(order) end
+  local job <const> =
+    jobs.new { name = order.flow, request = request, site = site, report = reporter(copying, told), dry_run = false }
+  job.version, job.vendor = self.options.version, order.vendor
+  copying.job = job
+  if self.is_over then job:cancel(HANDED_OVER, 0) end
+  if copying.cancelled_by then job:cancel(copying.cancelled_by, SETTLE_WITHIN_S) end
+  return job
+end
+
+local function run(self, copying, order, flow)
+  local _end <close> = setmetatable({}, { __close = function() finish(self, copying, order) end })
+  local opened <const>, job <const> = pcall(job_of, self, copying, order)
+  task.check()
+  if not opened then
+    copying.why, copying.left = fail.of(job), {}
+    return
+  end
+  local is_copy <const> = order.flow == "populate"
+  local why <const>, left <const> = (is_copy and outcome.run or job.run)(job, flow)
+  copying.why, copying.left, copying.facts = why, lines_of(left), job.facts
+  copying.receipt = receipts.build(job, why, left)
 end
 
 --- Begin. One at a time for a claim.
 ---@param order { key: string, uid: string, flow: string } of the claim
 ---@param flow fun(job: lib.Job)
 function Executor:start(order, flow)
+  if self.is_over then return end
   local copying <const> = {
     is_running = true,
     flow = order.flow,
@@ -101,7 +120,8 @@ function Executor:start(order, flow)
     facts = {},
   }
   self.copies[order.uid] = copying
-  task.spawn(run, self, copying, order, flow)
+  self.under_way = self.under_way + 1
+  task.background(run, self, copying, order, flow)
 end
 
 ---@param uid string
@@ -116,6 +136,30 @@ function Executor:cancel(uid, reason)
   if not copying or not copying.is_running or copying.cancelled_by then return end
   copying.cancelled_by = reason
   if copying.job then copying.job:cancel(reason, SETTLE_WITHIN_S) end
+end
+
+--- Why a copy cannot be begun: what it is to be made with is not there, or makes no sense.
+---@param order lib.CopyOrder
+---@return Fail? why
+function Executor:why_not(order)
+  local opened <const>, why <const> = pcall(self.options.open, order)
+  task.check()
+  return not opened and fail.of(why) or nil
+end
+
+--- Let go of all copies, and put nothing back: clones run on, and whoever leads next goes on with them.
+---@param within_s number
+---@return boolean all_gone
+function Executor:hand_over(within_s)
+  self.is_over = true
+  for _, copying in pairs(self.copies) do
+    if copying.is_running and copying.job then copying.job:cancel(HANDED_OVER, 0) end
+  end
+  local until_s <const> = timer.now() + within_s
+  while self.under_way > 0 and timer.now() < until_s do
+    timer.sleep(LOOK_EVERY_S)
+  end
+  return self.under_way == 0
 end
 
 --- What became of it was taken in.

@@ -13,9 +13,9 @@ local timer <const> = require "lunalift.timer"
 local M <const> = {}
 
 local NODE <const> = "volume.kubernetes.io/selected-node"
-local LOOK_AGAIN_S <const> = telling.LOOK_AGAIN_S
+local MIGRATED <const> = "pv.kubernetes.io/migrated-to"
 local ATTEMPTS <const> = 5
-local FIRST_RETRY_S <const>, LONGEST_RETRY_S <const> = 30, 600
+local LONGEST_RETRY_S <const> = 600
 local PROVISION_WITHIN_S <const> = 600
 
 local get <const>, must <const> = telling.get, telling.must
@@ -28,15 +28,39 @@ local function class_of(self, target)
   return name and name ~= "" and get(self.classes, nil, name) or nil, name
 end
 
--- Returns whether the claim can be provisioned, and what is missing if not.
-local function readiness(self, target)
+local function is_in_tree(target, class)
+  local is_migrated <const> = (target.metadata.annotations or {})[MIGRATED] ~= nil
+  return (class.provisioner or ""):find "^kubernetes%.io/" ~= nil and not is_migrated
+end
+
+-- Where no volume can be made yet: says so, and returns when to look again.
+local function wait_for_class(self, p)
+  local target <const> = p.target
   local class <const>, name <const> = class_of(self, target)
-  if not class then return false, "ClassMissing", ("there is no storage class '%s'"):format(name or "") end
-  local has_node <const> = (target.metadata.annotations or {})[NODE] ~= nil
-  if class.volumeBindingMode == "WaitForFirstConsumer" and not has_node then
-    return false, "WaitingForConsumer", ("class %s waits for the first pod that uses the claim"):format(name)
+  if not class then return stuck(self, p, "Waiting", "ClassMissing", "there is no storage class '%s'", name or "") end
+  if is_in_tree(target, class) then
+    return stuck(
+      self,
+      p,
+      "Waiting",
+      "ClassUnsupported",
+      "class %s is none of a CSI driver: %s",
+      name,
+      class.provisioner
+    )
   end
-  return true
+  local has_node <const> = (target.metadata.annotations or {})[NODE] ~= nil
+  if class.volumeBindingMode ~= "WaitForFirstConsumer" or has_node then return nil end
+  local message <const> = ("class %s waits for the first pod that uses the claim"):format(name)
+  say(self, target, "Normal", "WaitingForConsumer", "%s", message)
+  tell(self, p, "Waiting", message, { reason = "WaitingForConsumer" })
+  return self.look_again_s
+end
+
+-- Where the copy has not all it takes, such as its Secret.
+local function wait_for_settings(self, p)
+  local why <const> = self.options.executor:why_not(telling.order_of(p, "populate"))
+  return why and telling.refused(self, p, "Waiting", "PopulatorSettings", why)
 end
 
 -- Another controller's pod would write to the same volume.
@@ -81,7 +105,7 @@ local function wait_for_prime(self, p)
   if age_s > PROVISION_WITHIN_S then return stuck(self, p, "Provisioning", "NotProvisioned", "%s", message) end
   if trouble then say(self, p.target, "Warning", "Provisioning", "%s", trouble) end
   tell(self, p, "Provisioning", message, { fields = { primeClaim = p.prime.metadata.name } })
-  return LOOK_AGAIN_S
+  return self.look_again_s
 end
 
 -- ---- the copy ----
@@ -124,18 +148,30 @@ local function begin(self, p, where)
   })
 end
 
+local function text_of(number) return number and ("%d"):format(number) end
+
+-- As upstream has them, numbers as texts, and our own.
 local function fields_of_success(copying)
-  local receipt <const> = copying.receipt or {}
-  local copy <const> = receipt.copy or {}
-  return {
+  local facts <const>, job <const> = copying.facts, copying.job
+  local disk <const> = facts.disk or {}
+  local fields <const> = {
     progress = "100",
     result = "success",
-    receipt = receipt,
-    copiedBytes = copy.bytes,
-    totalBytes = receipt.disk and receipt.disk.bytes,
-    xcopyUsed = copy.offloaded ~= nil and (copy.offloaded and "1" or "0") or nil,
-    copyDurationSeconds = copy.ms and ("%.1f"):format(copy.ms / 1000),
+    receipt = copying.receipt,
+    copiedBytes = disk.capacity_bytes,
+    totalBytes = disk.capacity_bytes,
+    provisionedBytes = text_of(disk.capacity_bytes),
+    allocatedBytes = text_of(disk.allocated_bytes),
+    copyDurationSeconds = facts.copy_seconds and ("%.1f"):format(facts.copy_seconds),
+    storageVendor = job and job.vendor,
+    cloneMethod = facts.method or job and job.request.method,
+    storageProtocol = facts.protocol,
+    vibVersion = facts.wrapper,
   }
+  if facts.offloaded ~= nil then
+    fields.xcopyUsed, fields.offloadedPercent = facts.offloaded and "1" or "0", facts.offloaded and 100 or 0
+  end
+  return fields
 end
 
 -- The copy is done and proved: that is kept with the claim whose volume it is in, before it is forgotten here.
@@ -156,9 +192,7 @@ local function is_worth_another_try(why)
   return retry.is_passing(why) or why.kind == "incomplete" or why.kind == "cancelled"
 end
 
-local function retry_s(self, attempts)
-  return math.min((self.options.first_retry_s or FIRST_RETRY_S) * 2 ^ (attempts - 1), LONGEST_RETRY_S)
-end
+local function retry_s(self, attempts) return math.min(self.options.first_retry_s * 2 ^ (attempts - 1), LONGEST_RETRY_S) end
 
 local function note_failed(self, p, copying)
   local uid <const>, why <const> = p.target.metadata.uid, copying.why
@@ -170,6 +204,7 @@ local function note_failed(self, p, copying)
     fields.completionTime = timer.iso()
     tell(self, p, "Failed", fail.text(why), { reason = "CopyFailed", hint = why.hint, left = left, fields = fields })
     self.failed[uid] = p.populator.metadata.generation
+    self.queue:add(("%s/%s"):format(p.target.metadata.namespace, primes.name(p.target))) -- is wanted no more
     return nil
   end
   local wait_s <const> = retry_s(self, attempts)
@@ -196,6 +231,8 @@ local function fill(self, p, claim)
   end
   local wait_s <const> = (self.retry_at_s[uid] or 0) - timer.now()
   if wait_s > 0 then return wait_s end
+  local lacking_s <const> = wait_for_settings(self, p)
+  if lacking_s then return lacking_s end
   begin(self, p, claim)
 end
 
@@ -214,7 +251,7 @@ end
 
 local function hand_over(self, p)
   local volume <const> = get(self.volumes, nil, p.prime.spec.volumeName)
-  if not volume then return LOOK_AGAIN_S end
+  if not volume then return self.look_again_s end
   if not primes.is_claimed_by(volume, p.target) then
     local ok <const>, why <const> = pcall(primes.rebind, self.volumes, volume, p.prime, p.target)
     task.check()
@@ -224,7 +261,7 @@ local function hand_over(self, p)
     end
   end
   tell(self, p, "Rebinding", ("volume %s is the claim's; it is being bound"):format(volume.metadata.name))
-  return LOOK_AGAIN_S
+  return self.look_again_s
 end
 
 local function succeed(self, p)
@@ -248,7 +285,7 @@ end
 local function clean_up(self, p)
   local volume <const> = get(self.volumes, nil, p.target.spec.volumeName)
   local is_over <const> = volume and primes.is_claimed_by(volume, p.target) and p.prime.status.phase == "Lost"
-  if not is_over then return LOOK_AGAIN_S end
+  if not is_over then return self.look_again_s end
   tell(self, p, "CleaningUp", "the claim is bound")
   primes.release(self.claim_objects, p.prime)
   return 1
@@ -270,7 +307,10 @@ end
 local function fill_in_place(self, p)
   local target <const>, meta <const> = p.target, p.target.metadata
   if primes.is_filled(target) then return succeed(self, p) end
-  if p.spec.targetPVC ~= meta.name or (target.status or {}).phase ~= "Bound" then return end
+  if (target.status or {}).phase ~= "Bound" then
+    tell(self, p, "Waiting", ("the claim is not bound to volume %s yet"):format(target.spec.volumeName))
+    return nil
+  end
   local copying <const> = self.options.executor:of(meta.uid)
   local pod <const> = not copying and who_mounts(self, target)
   if pod then
@@ -297,7 +337,7 @@ end
 
 local function is_opted_in(self, p)
   local mark <const> = (p.populator.metadata.annotations or {})[self.OPT_IN]
-  if mark then return mark == "enabled" end
+  if mark then return mark == "true" end
   return self.namespaces:get(p.target.metadata.namespace) == true
 end
 
@@ -308,18 +348,18 @@ local function tend_unbound(self, p)
   end
   if p.prime and primes.is_filled(p.prime) then return hand_over(self, p) end
   if M.has_failed(self, p) then return nil end
-  if not p.prime then
-    local is_ready <const>, reason <const>, message <const> = readiness(self, p.target)
-    if not is_ready then
-      say(self, p.target, "Normal", reason, "%s", message)
-      tell(self, p, "Waiting", message, { reason = reason })
-      return LOOK_AGAIN_S
-    end
-    return make_prime(self, p)
-  end
+  if not p.prime then return wait_for_class(self, p) or wait_for_settings(self, p) or make_prime(self, p) end
   if p.prime.metadata.deletionTimestamp then return nil end -- it is put away first
   if (p.prime.status or {}).phase ~= "Bound" then return wait_for_prime(self, p) end
   return fill(self, p, p.prime)
+end
+
+-- A status tells of one claim, and a resource is the source of one.
+local function owner_of(self, p)
+  local claim <const> = (p.populator.status or {}).claim
+  if not claim or claim.uid == p.target.metadata.uid then return nil end
+  local other <const> = get(self.claim_objects, p.target.metadata.namespace, claim.name)
+  return other and other.metadata.uid == claim.uid and claim.name
 end
 
 --- Look at a claim, and do what is next.
@@ -341,6 +381,12 @@ function M.tend(self, namespace, name)
   if populator.metadata.deletionTimestamp then return nil end
   local p <const> = { target = target, populator = populator, spec = populator.spec }
   if not is_opted_in(self, p) then return nil end
+  local named <const>, owner <const> = p.spec.targetPVC or "", owner_of(self, p)
+  if owner or named ~= "" and named ~= name then
+    local text <const> = "%s '%s' is the source of claim %s: give each claim one of its own"
+    say(self, target, "Warning", "PopulatorOfAnother", text, self.KIND, from.name, owner or named)
+    return nil
+  end
   p.prime = get(self.claim_objects, namespace, primes.name(target))
   if (target.spec.volumeName or "") == "" then return tend_unbound(self, p) end
   if p.prime then return clean_up(self, p) end

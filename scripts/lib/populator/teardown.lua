@@ -9,7 +9,6 @@ local telling <const> = require "lib.populator.telling"
 
 local M <const> = {}
 
-local LOOK_AGAIN_S <const> = telling.LOOK_AGAIN_S
 local RETRY_S <const> = 30
 
 local get <const> = telling.get
@@ -36,7 +35,7 @@ local function put_away(self, prime, uid, name)
   local copying <const> = executor:of(uid)
   if copying and copying.is_running then
     if copying.flow == "populate" then executor:cancel(uid, "the claim is being deleted") end
-    return LOOK_AGAIN_S
+    return self.look_again_s
   end
   if has_journal(self, uid) then
     local spec <const> = json.decode(prime.metadata.annotations[primes.SPEC])
@@ -47,7 +46,7 @@ local function put_away(self, prime, uid, name)
       return RETRY_S
     end
     executor:start(telling.order_of({ target = target, spec = spec }, "settle"), self.options.flows.settle)
-    return LOOK_AGAIN_S
+    return self.look_again_s
   end
   primes.release(self.claim_objects, prime)
   targets.delete_journal(self, uid)

@@ -20,6 +20,11 @@ local function fake_executor()
     if self.copies[uid] and not self.copies[uid].cancelled_by then self.cancelled[#self.cancelled + 1] = reason end
     if self.copies[uid] then self.copies[uid].cancelled_by = reason end
   end
+  function executor:why_not() return self.trouble end
+  function executor:hand_over()
+    self.is_over = true
+    return true
+  end
   function executor:forget(uid) self.copies[uid] = nil end
   function executor:count() return #self.started end
   return executor
@@ -30,12 +35,11 @@ describe("the controller", function()
 
   before_each(function()
     restore = stand_in.install { ["lunalift.log"] = stand_in.log() }
-    require("lib.populator.telling").LOOK_AGAIN_S = 0.02
     kube, executor = fake_kube.new "admin", fake_executor()
     kube.lab:put {
       apiVersion = "v1",
       kind = "Namespace",
-      metadata = { name = "move", labels = { ["lunalift.io/populate"] = "enabled" } },
+      metadata = { name = "move", labels = { ["lunalift.io/populate"] = "true" } },
       status = { phase = "Active" },
     }
     kube.lab:put {
@@ -51,6 +55,7 @@ describe("the controller", function()
       executor = executor,
       flows = {},
       first_retry_s = 0.02,
+      look_again_s = 0.02,
     }
     controller.status.every_s, controller.events.count_every_s = 0, 0
     running = task.spawn(controller.run, controller)
@@ -436,7 +441,7 @@ describe("the controller", function()
     assert.is_nil(prime())
     change(
       POPULATORS .. "disk",
-      function(object) object.metadata.annotations = { ["lunalift.io/populate"] = "enabled" } end
+      function(object) object.metadata.annotations = { ["lunalift.io/populate"] = "true" } end
     )
     wait_until(prime)
   end)
