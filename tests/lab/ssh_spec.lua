@@ -87,7 +87,7 @@ describe("over SSH", function()
       assert.matches("^lunalift%-wrapper%-%x+$", scripts()[1])
       before = lab:snapshot()
       local mark <const> = lab:mark()
-      copies { claim = "vm-57-disk-1" }
+      copies()
       assert.same(before, lab:snapshot())
       for _, request in ipairs(lab:requests_since(mark, "vcenter")) do
         assert.is_nil(request.target and request.target:find "^vmkfstools", request.target)
