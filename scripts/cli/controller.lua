@@ -2,6 +2,7 @@
 local codec <const> = require "lunalift.codec"
 local console <const> = require "lunalift.console"
 local controllers <const> = require "lib.populator.controller"
+local doors <const> = require "lib.populator.door"
 local env <const> = require "lunalift.env"
 local fail <const> = require "lib.fail"
 local flags <const> = require "lib.flags"
@@ -57,6 +58,11 @@ M.FLAGS = {
     default = 15,
     help = "seconds between two looks at what tells nobody when it changes: classes, Secrets, pods",
   },
+  {
+    name = "http-endpoint",
+    default = "off",
+    help = "address for /metrics, /healthz and /readyz over TLS, such as :8443",
+  },
   { name = "scripts", help = "folder laid over the built-in scripts, file by file" },
   { name = "v", help = "log for debugging, to standard error; a level is taken for klog's sake", type = "level" },
   { name = "help", help = "this text", type = "bool" },
@@ -66,12 +72,12 @@ table.move(settings.FLAGS, 1, #settings.FLAGS, #M.FLAGS + 1, M.FLAGS)
 
 -- ---- running ----
 
-local function lead(cluster, values, me, led)
+local function lead(cluster, values, me, door)
   local controller
   local executor <const> = in_process.new {
     open = settings.opener(cluster, values),
     on_change = function(order) controller:on_copy(order) end,
-    version = require("cli.main").VERSION,
+    version = door.version,
   }
   controller = controllers.new {
     kube = cluster,
@@ -82,11 +88,12 @@ local function lead(cluster, values, me, led)
     look_again_s = math.max(0.1, values["look-again"]),
     flows = { populate = require "flows.populate", settle = require "flows.settle" },
   }
-  led.by = controller
+  door.by = controller
+  local _over <close> = setmetatable({}, { __close = function() door.by = nil end })
   controller:run()
 end
 
-local function run(cluster, values, led)
+local function run(cluster, values, door)
   local host <const> = env.get "HOSTNAME" or "lunalift"
   local me <const> = ("%s_%s"):format(host, codec.uuid())
   while true do
@@ -95,7 +102,7 @@ local function run(cluster, values, led)
         namespace = values.namespace,
         name = LEASE,
         me = me,
-        lead = function() lead(cluster, values, me, led) end,
+        lead = function() lead(cluster, values, me, door) end,
       })
       :wait()
     task.check()
@@ -110,10 +117,10 @@ local function await_end()
 end
 
 -- Copies are let go before another leads, for it to go on with; who sends another signal does not want to wait for that.
-local function stop_on_signal(running, led)
+local function stop_on_signal(running, door)
   await_end()
   task.spawn(function()
-    if led.by then led.by:hand_over() end
+    if door.by then door.by:hand_over() end
     running:cancel "stopped by a signal"
   end)
   await_end()
@@ -135,9 +142,10 @@ function M.run(args)
   local cluster <const>, why <const> = kube.open { kubeconfig = values.kubeconfig, master = values.master }
   if not cluster then error(why) end
   if (values.namespace or "") == "" then values.namespace = cluster.namespace end
-  local led <const> = {}
-  local running <const> = task.spawn(run, cluster, values, led)
-  task.spawn(stop_on_signal, running, led)
+  local door <const> = doors.new(require("cli.main").VERSION)
+  door:open(values["http-endpoint"])
+  local running <const> = task.spawn(run, cluster, values, door)
+  task.spawn(stop_on_signal, running, door)
   local _, ended <const> = running:wait()
   if ended and ended.kind ~= "cancelled" then error(ended) end
   return 0

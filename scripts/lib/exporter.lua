@@ -43,6 +43,16 @@ local function listen(hosts, options)
   return listening, why
 end
 
+--- Answer over TLS at "host:port" or ":port", with a certificate made for this run.
+---@param endpoint string
+---@param on_request fun(request: ServerRequest): ServerAnswer?
+---@return Server? listening
+---@return Fail? why
+function M.serve(endpoint, on_request)
+  local hosts <const>, port <const> = parse(endpoint)
+  return listen(hosts, { port = port, max_body = BODY_MAX, on_request = on_request })
+end
+
 local function answer(self, path, request)
   if request.path ~= path then return { status = 404 } end
   if request.method ~= "GET" and request.method ~= "HEAD" then return { status = 405 } end
@@ -60,9 +70,7 @@ end
 function M.open(job, endpoint, path)
   local self <const> = setmetatable({ job = job, had_last = false }, Exporter)
   if endpoint == "off" then return self end
-  local hosts <const>, port <const> = parse(endpoint)
-  local function on_request(request) return answer(self, path, request) end
-  local listening <const>, why <const> = listen(hosts, { port = port, max_body = BODY_MAX, on_request = on_request })
+  local listening <const>, why <const> = M.serve(endpoint, function(request) return answer(self, path, request) end)
   if not listening then job:warn("metrics are not served: %s", fail.text(why)) end
   if listening then log.info("metrics are served", { port = listening.port, path = path }) end
   self.server = listening

@@ -1,7 +1,9 @@
 --- The controller on a simulated cluster that provisions and binds: claims come filled, and whatever ends that is put in order.
+local http <const> = require "lunalift.http"
 local json <const> = require "lunalift.json"
 local labs <const> = require "support.lab"
 local populators <const> = require "support.populators"
+local process <const> = require "lunalift.process"
 local timer <const> = require "lunalift.timer"
 
 local SLOW <const>, FAST <const> = { rate = 1 << 20, xcopy = 1 }, { rate = 0, xcopy = 1 }
@@ -187,6 +189,31 @@ describe("the controller", function()
     lab:host("vmkfstools", FAST)
     local status <const> = assert_filled("handed", "vm-57-disk-1")
     assert.equal(task_id, status.receipt.task)
+  end)
+
+  it("tells whoever asks that it lives, is ready, and what it has done", function()
+    local port <const> = process.run({ argv = { "shuf", "-i", "20000-29999", "-n", "1" } }).out:match "%d+"
+    local waiting <const> = there:start { "--http-endpoint=127.0.0.1:" .. port }
+    local client <const> = http.client { base = "https://127.0.0.1:" .. port, tls = { insecure = true } }
+    local page <const> = labs.wait_until(10, "metrics", function() return (client:get "/metrics") end)
+    assert.matches("lunalift_controller_leading 0\n", page.body, 1, true)
+    assert.matches('lunalift_controller_copies_total{result="success"} 0\n', page.body, 1, true)
+    assert.equal("ok\n", client:get("/readyz").body)
+    running:kill "TERM"
+    running:wait()
+    running = waiting
+    labs.wait_until(
+      10,
+      "the other leads",
+      function()
+        return client:get("/metrics").body:find("lunalift_controller_leading 1\n", 1, true) and client:get "/readyz"
+      end
+    )
+    there:make_populator("counted", "vm-58-disk-1")
+    there:make_claim("counted", "counted", { size = "4Mi" })
+    assert_filled("counted", "vm-58-disk-1")
+    assert.matches('lunalift_controller_copies_total{result="success"} 1\n', client:get("/metrics").body, 1, true)
+    assert.equal("ok\n", client:get("/healthz").body)
   end)
 
   it("refuses pods as executors, and says so", function()

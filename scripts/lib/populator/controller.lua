@@ -99,11 +99,20 @@ function Controller:on_copy(order)
   if copying and not copying.is_running then self.queue:add(key_of(order.namespace, "prime-" .. order.uid)) end
 end
 
---- Claims in view, and copies under way.
----@return { claims: integer, copies: integer, waiting: integer }
+--- Claims in view, those to be looked at, copies under way, and how many have ended how.
+---@return { claims: integer, copies: integer, waiting: integer, ended: table<string, integer> }
 function Controller:counts()
-  return { claims = self.claims.count, copies = self.options.executor:count(), waiting = self.queue:len() }
+  return {
+    claims = self.claims.count,
+    copies = self.options.executor:count(),
+    waiting = self.queue:len(),
+    ended = self.ended,
+  }
 end
+
+--- Was all of it seen?
+---@return boolean
+function Controller:is_synced() return self.claims.is_synced end
 
 --- Let go of what is under way, while we lead: the next leader goes on with it.
 function Controller:hand_over()
@@ -148,6 +157,7 @@ function M.new(options)
     retry_at_s = {},
     failed = {}, -- for good, of which generation
     begun_anew = {}, -- after that, for which
+    ended = { success = 0, retry = 0, failure = 0 },
   }, Controller)
   self.status = statuses.new(self.populators)
   self.queue = work_queue.new { name = "claims", workers = WORKERS, work = function(key) return tend(self, key) end }

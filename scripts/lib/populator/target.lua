@@ -186,6 +186,7 @@ local function note_filled(self, p, claim, copying)
   )
   tell(self, p, "Rebinding", "the copy is done and proved", { fields = fields_of_success(copying) })
   self.options.executor:forget(p.target.metadata.uid)
+  self.ended.success = self.ended.success + 1
 end
 
 local function is_worth_another_try(why)
@@ -204,10 +205,12 @@ local function note_failed(self, p, copying)
     fields.completionTime = timer.iso()
     tell(self, p, "Failed", fail.text(why), { reason = "CopyFailed", hint = why.hint, left = left, fields = fields })
     self.failed[uid] = p.populator.metadata.generation
+    self.ended.failure = self.ended.failure + 1
     self.queue:add(("%s/%s"):format(p.target.metadata.namespace, primes.name(p.target))) -- is wanted no more
     return nil
   end
   local wait_s <const> = retry_s(self, attempts)
+  self.ended.retry = self.ended.retry + 1
   fields.nextAttemptTime = timer.iso(timer.epoch() + wait_s)
   say(self, p.target, "Warning", "PopulatorRetrying", "attempt %d: %s", attempts, fail.text(why))
   tell(self, p, "Retrying", fail.text(why), { reason = "CopyFailed", hint = why.hint, left = left, fields = fields })
