@@ -173,6 +173,26 @@ describe("over SSH", function()
       lab.site.ssh.LUNALIFT_SSH_FINGERPRINT = renewed
     end)
 
+    it("is not believed when its key changes in the middle of a copy, whose writer is known to live", function()
+      spoil()
+      lab:host("vmkfstools", { hang_at = 50 })
+      local run <const> = lab:start_populate { flags = { patience = "1" } }
+      labs.wait_until(20, "the writer", function() return #lab:state().hosts[1].writers == 1 end)
+      local renewed <const> = host({ renew = true }).fingerprint
+      lab:faults { { service = "ssh", action = "drop" } }
+      local ended <const> = run:wait()
+      lab:faults {}
+      assert.equal(5, ended.code, ended.out .. ended.err)
+      assert.is_truthy(ended.err:find(renewed, 1, true), ended.err)
+      assert.equal(1, #lab:state().hosts[1].writers)
+
+      lab.site.ssh.LUNALIFT_SSH_FINGERPRINT = renewed
+      lab:host("vmkfstools", {})
+      local again <const> = lab:populate()
+      assert.equal(0, again.code, again.out .. again.err)
+      assert.is_true(is_filled())
+    end)
+
     it("is told when it is in lockdown mode", function()
       host { line = "none", lockdown = "lockdownNormal" }
       is_refused(2, "is in lockdown mode", "exception users")
