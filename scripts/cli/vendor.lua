@@ -54,11 +54,12 @@ end
 
 local ACCOUNT <const> = { "STORAGE_HOSTNAME", "STORAGE_USERNAME", "STORAGE_PASSWORD" }
 
--- The variables of all arrays, as populate has them.
-local function common()
+-- The variables of all arrays, as populate has them, that this one takes.
+local function common(vendor)
   local options <const> = {}
   for _, flag in ipairs(require("cli.vendor_call").array_flags()) do
-    if flag.name:find "^storage%-" and flag.env then
+    local is_taken <const> = flag.env ~= "STORAGE_TOKEN" or vendor.token
+    if flag.name:find "^storage%-" and flag.env and is_taken then
       local is_needed <const> = contract.has(ACCOUNT, flag.env)
       options[#options + 1] = { env = flag.env, help = flag.help, required = is_needed }
     end
@@ -69,7 +70,7 @@ end
 local function document(first, second)
   local is_secret <const> = first == "--secret" or second == "--secret"
   local vendor <const> = arrays.describe(first == "--secret" and second or first)
-  console.out(is_secret and doc.secret(vendor, common()) or doc.markdown(vendor))
+  console.out(is_secret and doc.secret(vendor, common(vendor)) or doc.markdown(vendor))
   return 0
 end
 

@@ -57,16 +57,16 @@ local function check_name(name)
 end
 
 local function check_title(title)
-  if title == "" or title:find '[%c"\\]' then
+  if not title:find "%S" or title:find '[%c"\\]' then
     refuse("write it without quotes and backslashes", "'%s' is no title", title)
   end
 end
 
--- The template is of the product acme, Acme Box.
+-- The template is of the product acme, Acme Box, made by Acme.
 local function made_of(template, name, title)
   local text <const> = assert(script.source(assert(script.find("templates." .. template)).path))
-  local words <const> = { acme = name, ACME = name:upper(), Acme = title }
-  return (text:gsub("Acme Box", "Acme"):gsub("%a+", words))
+  local words <const> = { acme = name, ACME = name:upper(), AcmeBox = title, Acme = title:match "%S+" }
+  return (text:gsub("Acme Box", "AcmeBox"):gsub("%a+", words))
 end
 
 local function make_folders(path)

@@ -21,7 +21,7 @@ usage: lunalift vendor test NAME [flags]
 
 Tries every function of the vendor contract under every class of fault, and how the script behaves twice, together, with hostile names and
 beside what is others'; after each case the array must be as it was before. NAME's array is the lab's: lab/NAME.lua, which may lie beside
-vendors/NAME.lua in a folder given by --scripts.
+vendors/NAME.lua in a folder given by --scripts or LUNALIFT_SCRIPTS.
 
 With --array it is the one of the environment (STORAGE_…), on two volumes that nobody uses; no faults are made there. It says what it will
 do and undo, and does it with --yes.

@@ -271,7 +271,7 @@ local function check_there_is(product)
   error(
     fail.hint(
       why,
-      "write lab/%s.lua beside vendors/%s.lua, in the folder given by --scripts; or try a real array, with --array",
+      "write lab/%s.lua beside vendors/%s.lua, in the folder given by --scripts or LUNALIFT_SCRIPTS; or try a real array, with --array",
       product,
       product
     )

@@ -30,6 +30,7 @@ function M.text(site)
     { "STORAGE_PASSWORD", array.password },
     { "KUBECONFIG", site.kube.kubeconfig },
     { "LUNALIFT_CA_FILE", site.ca_file },
+    { "XDG_STATE_HOME", site.dir .. "/state" }, -- claims of other labs have the same uid
     { "LAB_CONTROL", site.control.url:match "^http://(.*)$" },
   }
   for _, more in ipairs { array.env, site.ssh or {} } do

@@ -82,7 +82,7 @@ local function start_array(site, leaf)
     { fabric = site.fabric, faults = site.faults, copier = site.copier, cert = leaf.cert, key = leaf.key }
   local product <const> = site.scenario.array
   if not script.find("lab." .. product) then
-    local hint <const> = "put its lab/" .. product .. ".lua into a folder given by --scripts"
+    local hint <const> = "put its lab/" .. product .. ".lua into a folder given by --scripts or LUNALIFT_SCRIPTS"
     error { kind = "config", message = "the lab has no array " .. product, hint = hint }
   end
   site.array = require("lab." .. product).start(scenario.merge(site.scenario[product], options))

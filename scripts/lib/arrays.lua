@@ -59,7 +59,8 @@ function M.check_name(name)
   error(
     fail.hint(
       why,
-      near and ("did you mean %s?"):format(near) or "put its script into a folder given by --scripts, as vendors/%s.lua",
+      near and ("did you mean %s?"):format(near)
+        or "put its script into a folder given by --scripts or LUNALIFT_SCRIPTS, as vendors/%s.lua",
       name
     )
   )

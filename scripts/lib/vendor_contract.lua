@@ -59,6 +59,7 @@ M.METADATA = {
   limits = "table",
   maintainer = "string",
   status = "string",
+  token = "boolean",
 }
 
 M.FABRICS = { "iscsi", "fc", "nvme", "sas", "sdc" }

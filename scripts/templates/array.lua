@@ -1,4 +1,4 @@
---- A simulated Acme Box: its volumes have real bytes, and the lab's ESXi hosts see what is mapped to them. Bend the wire below to your
+--- Acme Box, simulated: its volumes have real bytes, and the lab's ESXi hosts see what is mapped to them. Bend the wire below to your
 --- array's API page, odd status codes and all: its rules are the array's, not those that your vendor script hopes for.
 ---
 ---   POST /api/v1/login {user, password}             201 {token}; later requests bear "Authorization: Bearer TOKEN"
@@ -83,6 +83,9 @@ local function add_host(self, name, ports)
   self.hosts[#self.hosts + 1] = host
   return host
 end
+
+-- The array takes FC ports as the 16 digits of the WWPN, in capitals, and nothing else.
+local function is_written_well(port) return port:find "^iqn%." ~= nil or #port == 16 and not port:find "[^%dA-F]" end
 
 local function owner_of(self, port)
   local wanted <const> = fabric.initiator(port)
@@ -208,6 +211,7 @@ local ROUTES <const> = {
       if type(name) ~= "string" or #name > 31 then refuse(400, "invalid", "a name has 1 to 31 characters") end
       if by(self.hosts, "name", name) then refuse(409, "exists", "there is a host of that name") end
       for _, port in ipairs(ports) do
+        if not is_written_well(port) then refuse(400, "invalid", ("%s is no port"):format(port)) end
         local owner <const> = owner_of(self, port)
         if owner then refuse(409, "exists", ("port %s belongs to host %s"):format(port, owner.name)) end
       end

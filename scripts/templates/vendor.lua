@@ -50,7 +50,7 @@ local ERRORS <const> = {
     busy = { "busy" },
   },
   hints = { [403] = "give the account a role that may map volumes" },
-  elsewhere = "STORAGE_HOSTNAME must name the management address of an Acme Box",
+  elsewhere = "STORAGE_HOSTNAME must name the management address of the array, Acme Box",
   read = function(body)
     local said <const> = body.error
     return said and { text = said.message, codes = { said.code } }

@@ -186,7 +186,7 @@ function M.call(t, scene, fault, k)
     check_results(t, scene, s, results)
   end
   if why or scene.holds then again(t, scene, s) end
-  if scene.holds then check_never_twice(rig, mark) end
+  if scene.holds and not fault.of_jobs then check_never_twice(rig, mark) end
 end
 
 -- Login and logout -----------------------------------------------------------------------------------------------------------------

@@ -40,6 +40,8 @@ describe("lunalift vendor new", function()
       assert.matches("Super Box 9000", text, 1, true)
       assert.is_nil(text:lower():gsub("60ac3e", ""):find "acme")
     end
+    local text <const> = fs.read(dir .. "/vendors/superBox.lua")
+    assert.matches('vendor = "Super", product = "Super Box 9000"', text, 1, true)
     assert.matches("lunalift lab --scripts " .. dir .. " --array superBox", console.said, 1, true)
   end)
 
