@@ -54,6 +54,14 @@ return {
     fix = "look at it there: /etc/init.d/hostd status; and restart it: /etc/init.d/hostd restart",
   },
   {
+    name = "ssh key tied",
+    about = ABOUT,
+    kind = "config",
+    message = "the key given lets nobody in on {host}: it may ask the wrapper, and nothing else",
+    why = "It is the key for copies over SSH: its line among the authorized keys has a command. An install takes a shell.",
+    fix = "give --ssh-key-file another key, whose line in /etc/ssh/keys-{user}/authorized_keys has no command",
+  },
+  {
     name = "hostd away",
     about = ABOUT,
     kind = "timeout",

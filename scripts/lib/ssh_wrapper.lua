@@ -11,8 +11,7 @@ local vib <const> = require "lib.vib"
 
 local M <const> = {}
 
--- What upstream's probe sends, and what it waits for.
-local PROBE <const>, PROBED <const> = "DS=;CMD=status test-task-id", "SSH_OK"
+local PROBE <const> = "DS=;CMD=status test-task-id" -- as upstream's
 -- The script on a datastore, as upstream's line for the key names it, and as ours does.
 local UPSTREAM_NAME <const>, OUR_NAME <const> = "secure-vmkfstools-wrapper", "lunalift-wrapper-"
 local TAKES_FILES <const> = { VMFS = true, NFS = true, NFS41 = true }
@@ -123,13 +122,15 @@ local function said(self, command)
     local ended <const>, why <const> = self.remote:exec(command)
     if not ended then return nil, why end
     local text <const> = ended.out:match "^%s*(.-)%s*$"
-    if ended.status and (text == PROBED or text == "" or text:find "^<%?xml") then return text end
+    if ended.status and (text == ssh_hosts.TIED or text == "" or text:find "^<%?xml") then return text end
     return nil, fail.new("protocol", "%s over SSH: '%s'", self.host.name, text:sub(1, 80))
   end)
 end
 
 -- Our line answers so to a request without a command, as does our wrapper where the key is tied to it; upstream's runs a script then.
-local function is_tied(self) return said(self, ("DS=%s;CMD="):format(self.store and self.store.id or "none")) == PROBED end
+local function is_tied(self)
+  return said(self, ("DS=%s;CMD="):format(self.store and self.store.id or "none")) == ssh_hosts.TIED
+end
 
 local function version(self)
   local ok <const>, found <const> = pcall(
@@ -191,7 +192,7 @@ end
 -- Asked twice: who broke once would be taken for one with upstream's line.
 local function ask_line(self)
   if is_tied(self) or is_tied(self) then return "ours" end
-  return said(self, PROBE) == PROBED and "upstream's"
+  return said(self, PROBE) == ssh_hosts.TIED and "upstream's"
 end
 
 -- Whose line the key has.

@@ -67,6 +67,9 @@ end
 function Host:esxcli(command)
   local ended <const> = self:ask("esxcli --formatter=xml " .. command)
   if ended.status ~= 0 then return nil, said_by(ended) end
+  if ended.out:match "^%s*(.-)%s*$" == ssh_hosts.TIED then
+    hints.raise("ssh key tied", { host = self.name, user = self.remote.conf.user })
+  end
   local root <const>, why <const> = xml.parse(ended.out)
   return add_rows(fail.assert(root, why, "%s: esxcli %s", self.name, command), {})
 end

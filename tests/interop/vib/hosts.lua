@@ -98,7 +98,7 @@ function Hosts:root(number) return ("%s/%d"):format(self.dir, number) end
 --- As new, without a VIB of ours.
 function Hosts:reset(number) sh([[rm -rf "$2"; "$1/make-host" "$2"]], HERE, self:root(number)) end
 
---- Let it have a fault of esxi/: tmp-full, secure-boot, no-install, hostd-dead, lost.
+--- Let it have a fault of esxi/: tmp-full, secure-boot, no-install, hostd-dead, lost, tied.
 function Hosts:fault(number, name) assert(fs.write(("%s/var/fault/%s"):format(self:root(number), name), "")) end
 
 --- What is in a file of the host; nil when it is not there.

@@ -285,6 +285,14 @@ describe("who is let in, and whom we talk to", function()
     assert.matches("authorized_keys on 127.0.0.2: " .. line, ended.out, 1, true)
   end)
 
+  it("is told that the key for copies installs nothing", function()
+    site:fault(1, "tied")
+    local ended <const> = install { 1 }
+    assert.equal(2, ended.code, ended.out .. ended.err)
+    assert.matches("it may ask the wrapper, and nothing else", ended.out, 1, true)
+    assert.matches("give --ssh-key-file another key", ended.out, 1, true)
+  end)
+
   it("is told the fingerprint of a host that nobody vouches for, and may vouch for it", function()
     local ended = run({ "install", "--host", named(1) }, { LUNALIFT_SSH_KNOWN_HOSTS = site.dir .. "/empty" })
     assert.equal(2, ended.code, ended.out .. ended.err)
