@@ -346,8 +346,8 @@ static void on_late(void *payload)
     bool there = ssh->session != NULL;
     lift_fail(&err, there ? LIFT_TIMEOUT : LIFT_UNREACHABLE, "SSH to %s: no %s in %.1f s",
               ssh->host, there ? "log-in" : "connection", ssh->connect_ms / 1000.0);
-    if (!there)
-        lift_hint(&err, "check the address, the route and the firewalls between");
+    lift_hint(&err, there ? "the host takes connections: check its SSH service, and its load"
+                          : "check the address, the route and the firewalls between");
     give_up(ssh, &err);
 }
 

@@ -362,6 +362,7 @@ static void gives_up_on_a_peer_that_says_nothing_or_nonsense(void **state)
         kill(pid, SIGKILL);
         waitpid(pid, NULL, 0);
         assert_int_equal(o.err.code, codes[i]);
+        assert_non_null(strstr(o.err.hint, "SSH service"));
     }
 }
 
