@@ -27,7 +27,7 @@ local http = {}
 ---@field body? string|Secret
 ---@field form? table<string, string|Secret> urlencoded body
 ---@field timeout_s? number
----@field effect? boolean default: true for all but GET and HEAD. An effect goes out once, on a connection of its own
+---@field effect? boolean default: true for all but GET and HEAD; false for a POST that only reads. An effect goes out once, on a connection of its own
 
 ---@class HttpReply
 ---@field status integer

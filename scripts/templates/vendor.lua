@@ -39,6 +39,7 @@ Box.__index = Box
 -- Asking ---------------------------------------------------------------------------------------------------------------------------
 
 -- Ask: how does the array word a refusal, which of its codes mean something to the core, and what should the user do about them?
+-- Does it refuse with status 200, too? Then add `refuses`.
 local ERRORS <const> = {
   by = "Acme Box",
   meanings = {
