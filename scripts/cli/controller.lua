@@ -45,6 +45,7 @@ M.FLAGS = {
     choices = { "in-process", "pod" },
     help = "where the work is done: in-process; pods are not made yet",
   },
+  { name = "jobs", type = "integer", default = 100, help = "copies under way at a time; the others wait in order" },
   { name = "image", help = "of the pods that are made" },
   {
     name = "retry-delay",
@@ -78,6 +79,7 @@ local function lead(cluster, values, me, door)
     open = settings.opener(cluster, values),
     on_change = function(order) controller:on_copy(order) end,
     version = door.version,
+    limit = math.max(1, values.jobs),
   }
   controller = controllers.new {
     kube = cluster,

@@ -91,12 +91,21 @@ end
 
 -- ---- running ----
 
+local function call_next(self)
+  local key <const> = table.remove(self.waiting, 1)
+  if not key then return end
+  self.is_waiting[key] = nil
+  self.queue:add(key)
+end
+
 --- A copy tells of itself.
 ---@param order { key: string, uid: string, namespace: string }
 function Controller:on_copy(order)
   self.queue:add(order.key)
   local copying <const> = self.options.executor:of(order.uid)
-  if copying and not copying.is_running then self.queue:add(key_of(order.namespace, "prime-" .. order.uid)) end
+  if not copying or copying.is_running then return end
+  self.queue:add(key_of(order.namespace, "prime-" .. order.uid))
+  call_next(self)
 end
 
 --- Claims in view, those to be looked at, copies under way, and how many have ended how.
@@ -157,6 +166,8 @@ function M.new(options)
     retry_at_s = {},
     failed = {}, -- for good, of which generation
     begun_anew = {}, -- after that, for which
+    waiting = {}, -- keys of claims, in the order in which they came
+    is_waiting = {},
     ended = { success = 0, retry = 0, failure = 0 },
   }, Controller)
   self.status = statuses.new(self.populators)

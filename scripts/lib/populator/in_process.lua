@@ -29,8 +29,8 @@ local HANDED_OVER <const> = "another process goes on with it"
 local Executor <const> = {}
 Executor.__index = Executor
 
----@param options { open: fun(order: table): table, lib.Site, on_change: fun(order: table), version: string } open gives the request and the
---- site of a job
+---@param options { open: fun(order: table): table, lib.Site, on_change: fun(order: table), version: string, limit: integer } open
+--- gives the request and the site of a job
 ---@return lib.InProcess
 function M.new(options)
   return setmetatable({ options = options, copies = {}, under_way = 0, is_over = false }, Executor)
@@ -146,6 +146,10 @@ function Executor:why_not(order)
   task.check()
   return not opened and fail.of(why) or nil
 end
+
+--- Are as many under way as may be?
+---@return boolean
+function Executor:is_full() return self.under_way >= self.options.limit end
 
 --- Let go of all copies, and put nothing back: clones run on, and whoever leads next goes on with them.
 ---@param within_s number

@@ -116,8 +116,10 @@ end
 ---@param claims lib.Resource
 ---@param prime table
 function M.release(claims, prime)
-  local gone <const>, why <const> = claims:delete(prime)
-  if not gone then error(why) end
+  if not prime.metadata.deletionTimestamp then -- in a namespace that ends we may not delete any more, and need not
+    local gone <const>, why <const> = claims:delete(prime)
+    if not gone then error(why) end
+  end
   local now <const>, unread <const> = claims:get(prime.metadata.namespace, prime.metadata.name)
   if not now and unread.status ~= 404 then error(unread) end
   if not now or now.metadata.uid ~= prime.metadata.uid then return end

@@ -5,6 +5,7 @@ local journal_lease <const> = require "lib.journal_lease"
 local json <const> = require "lunalift.json"
 local leases <const> = require "lib.lease"
 local primes <const> = require "lib.populator.prime"
+local resources <const> = require "lib.resource"
 local retry <const> = require "lib.retry"
 local task <const> = require "lunalift.task"
 local telling <const> = require "lib.populator.telling"
@@ -15,6 +16,7 @@ local M <const> = {}
 local NODE <const> = "volume.kubernetes.io/selected-node"
 local MIGRATED <const> = "pv.kubernetes.io/migrated-to"
 local ATTEMPTS <const> = 5
+local ROOM_AGAIN_S <const> = 60 -- should nobody call
 local LONGEST_RETRY_S <const> = 600
 local PROVISION_WITHIN_S <const> = 600
 
@@ -219,6 +221,17 @@ local function note_failed(self, p, copying)
   return wait_s
 end
 
+-- In the order in which they came: each copy that ends calls the next.
+local function wait_for_room(self, p)
+  local key <const> = resources.key(p.target)
+  if not self.is_waiting[key] then
+    self.is_waiting[key] = true
+    table.insert(self.waiting, key)
+  end
+  tell(self, p, "Queued", "waits for one of the copies under way to end")
+  return ROOM_AGAIN_S
+end
+
 -- `claim` is the one whose volume is filled: the prime, or the target itself.
 local function fill(self, p, claim)
   local uid <const> = p.target.metadata.uid
@@ -234,6 +247,7 @@ local function fill(self, p, claim)
   end
   local wait_s <const> = (self.retry_at_s[uid] or 0) - timer.now()
   if wait_s > 0 then return wait_s end
+  if self.options.executor:is_full() then return wait_for_room(self, p) end
   local lacking_s <const> = wait_for_settings(self, p)
   if lacking_s then return lacking_s end
   begin(self, p, claim)

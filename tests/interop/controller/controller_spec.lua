@@ -173,6 +173,10 @@ describe("the controller on a real Kubernetes", function()
       10,
       function() return kubectl("describe", "pvc", "-n", MOVE, pvc.name):find "PopulatorFinished" end
     )
+    local columns <const> = kubectl("get", "vxvp", "-n", MOVE, pvc.name)
+    assert.matches("READY%s+PHASE%s+PROGRESS%s+OFFLOADED%s+HOST", columns)
+    assert.matches("True%s+Succeeded%s+100%s+100%s+esx%-01%.lab%.example%s+the claim holds the disk", columns)
+    assert.matches("Copying", kubectl("describe", "vxvp", "-n", MOVE, pvc.name))
     drop(pvc)
   end)
 
@@ -201,6 +205,26 @@ describe("the controller on a real Kubernetes", function()
     is_gone(claims, MOVE, "prime-" .. claim.metadata.uid)
     assert.is_nil(journal(claim.metadata.uid))
     drop(pvc)
+  end)
+
+  it("lets a namespace end in the middle of a copy, once nothing is left of that", function()
+    local pvc <const>, space <const> = lab.site.pvcs[2], "ending"
+    kubectl("create", "namespace", space)
+    kubectl("label", "namespace", space, "lunalift.io/populate=true")
+    kubectl("apply", "-n", space, "-f", DEPLOY .. "rbac/populate-here.yaml")
+    local keys <const>, populator <const> = secret(), populator_of(pvc)
+    keys.metadata.namespace, populator.metadata.namespace = space, space
+    assert(cluster.admin:create("/api/v1/namespaces/ending/secrets", keys))
+    lab:vmkfstools(HOST, SLOW)
+    lab:spoil(pvc)
+    assert(populators:create(populator))
+    assert(claims:create(claim_of(pvc, space)))
+    lab:wait_for_writer(HOST)
+    local before <const> = #storage.reclaimed
+    kubectl("delete", "namespace", space, "--wait=false")
+    lab_site.wait_until(60, function() return not cluster.admin:get "/api/v1/namespaces/ending" end)
+    assert.is_true(#storage.reclaimed > before)
+    assert.equal("", storage.reclaimed[#storage.reclaimed].left)
   end)
 
   it("says why a copy cannot be, and begins it when that is put right", function()

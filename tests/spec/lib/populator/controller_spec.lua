@@ -21,6 +21,7 @@ local function fake_executor()
     if self.copies[uid] then self.copies[uid].cancelled_by = reason end
   end
   function executor:why_not() return self.trouble end
+  function executor:is_full() return self.is_busy end
   function executor:hand_over()
     self.is_over = true
     return true
@@ -294,6 +295,20 @@ describe("the controller", function()
       assert.equal(1, status().attempts)
     end
   )
+
+  it("waits in order while as many copies are under way as may be, and begins when one ends", function()
+    executor.is_busy = true
+    put_class()
+    put_populator()
+    put_claim()
+    bind_prime()
+    wait_phase "Queued"
+    assert.equal(0, #executor.started)
+    executor.is_busy = false
+    executor.copies.other = { is_running = false }
+    controller:on_copy { key = "move/other", uid = "other", namespace = "move" }
+    wait_until(function() return #executor.started == 1 end, "a copy")
+  end)
 
   it("gives up after five attempts", function()
     put_class()
