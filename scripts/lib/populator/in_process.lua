@@ -2,6 +2,7 @@
 --- until it is asked for.
 local fail <const> = require "lib.fail"
 local jobs <const> = require "lib.job"
+local log <const> = require "lunalift.log"
 local outcome <const> = require "lib.outcome"
 local receipts <const> = require "lib.receipt"
 local task <const> = require "lunalift.task"
@@ -92,18 +93,21 @@ local function job_of(self, copying, order)
   return job
 end
 
-local function run(self, copying, order, flow)
-  local _end <close> = setmetatable({}, { __close = function() finish(self, copying, order) end })
-  local opened <const>, job <const> = pcall(job_of, self, copying, order)
-  task.check()
-  if not opened then
-    copying.why, copying.left = fail.of(job), {}
-    return
-  end
+local function copy(self, copying, order, flow)
+  local job <const> = job_of(self, copying, order)
   local is_copy <const> = order.flow == "populate"
   local why <const>, left <const> = (is_copy and outcome.run or job.run)(job, flow)
-  copying.why, copying.left, copying.facts = why, lines_of(left), job.facts
+  copying.left, copying.facts = lines_of(left), job.facts
   copying.receipt = receipts.build(job, why, left)
+  return why
+end
+
+-- Without a failure it counts as filled: whatever is raised on the way is one.
+local function run(self, copying, order, flow)
+  local ended <const>, why <const> = pcall(copy, self, copying, order, flow)
+  copying.why = (not ended or why) and fail.of(why) or nil
+  if not ended then log.warn("the copy was not ended", { claim = order.key, why = fail.text(why) }) end
+  finish(self, copying, order)
 end
 
 --- Begin. One at a time for a claim.
