@@ -171,7 +171,7 @@ local function watched(self, handler, options)
     local is_refused = false
     local answer <const> = self.faults:wrap(SERVICE, function(asked)
       local said <const> = handler(asked)
-      is_refused = refuses(said)
+      is_refused = said and refuses(said)
       return said
     end, options)(request)
     local noted <const> = self.faults.requests[n]

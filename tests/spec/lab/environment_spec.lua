@@ -9,8 +9,9 @@ describe("what a lab tells shells", function()
     end
   end)
 
-  it("has the key where the hosts take SSH", function()
+  it("has the key where the hosts take SSH, and receipts in the lab's folder", function()
     local text <const> = environment.text {
+      dir = "/lab",
       vcenter = { host = "v", username = "u", password = "p" },
       arrays = { { product = "ontap", host = "a", username = "u", password = "p", env = { ONTAP_SVM = "svm0" } } },
       kube = { kubeconfig = "k" },
@@ -20,6 +21,7 @@ describe("what a lab tells shells", function()
       ssh = { SSH_PRIVATE_KEY = "a2V5" },
     }
     assert.matches("export SSH_PRIVATE_KEY='a2V5'\n", text, 1, true)
+    assert.matches("export XDG_STATE_HOME='/lab/state'\n", text, 1, true)
     assert.matches("export ONTAP_SVM='svm0'\n", text, 1, true)
   end)
 end)
