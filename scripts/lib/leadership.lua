@@ -31,13 +31,17 @@ local LOOK_EVERY_S <const> = 0.5
 ---@field number integer grows from leader to leader
 ---@field lease lib.Lease
 ---@field certain_s number
+---@field is_over boolean it was not certain once: a renewal that comes late does not bring it back
 local Term <const> = {}
 Term.__index = Term
 
 --- Nobody else leads yet, for certain.
 ---@return boolean
 function Term:is_certain()
-  return not self.lease.lost and not self.lease.gone and timer.now() - self.lease.renewed_s < self.certain_s
+  return not self.is_over
+    and not self.lease.lost
+    and not self.lease.gone
+    and timer.now() - self.lease.renewed_s < self.certain_s
 end
 
 --- Raises conflict if another one may lead: before what two must not do.
@@ -82,6 +86,7 @@ local function guard(term, leading)
   while term:is_certain() do
     timer.sleep(LOOK_EVERY_S)
   end
+  term.is_over = true
   leading:cancel "this process leads no more"
 end
 
@@ -107,6 +112,7 @@ function M.run(kube, options)
   local term <const> = setmetatable({
     number = lease.seen.spec.leaseTransitions or 0,
     lease = lease,
+    is_over = false,
     certain_s = options.certain_s or CERTAIN_S,
   }, Term)
   local _release <close> = setmetatable({}, { __close = function() release(term) end })

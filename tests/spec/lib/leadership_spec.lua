@@ -104,6 +104,28 @@ describe("leadership", function()
     assert.equal("thief", lease().spec.holderIdentity)
   end)
 
+  it("is lost when it was uncertain for a moment, though it was renewed while the leader stopped", function()
+    local renewals = 0
+    kube.fails = function(method)
+      if method ~= "PUT" then return nil end
+      renewals = renewals + 1
+      if renewals == 1 then timer.sleep(1) end
+    end
+    local first <const> = run("a", {
+      held_s = 1,
+      certain_s = 0.6,
+      lead = function()
+        local _slow <close> = setmetatable({}, {
+          __close = function() task.shield(5, timer.sleep, 2):join() end,
+        })
+        timer.sleep(60)
+      end,
+    })
+    local _, why <const> = first:wait()
+    assert.is_true(renewals > 1)
+    assert.equal("conflict", why.kind)
+  end)
+
   it("is let go when what the leader does ends, or fails", function()
     assert.same({ "done", 2, n = 2 }, table.pack(run("a", { lead = function() return "done", 2 end }):wait()))
     assert.is_nil(lease().spec.holderIdentity)
