@@ -234,10 +234,10 @@ static const char *field(const struct lift_xml_doc *doc, const char *name)
 static void say_nonsense(struct lift_clone_call *call, const struct lift_ssh_end *end)
 {
     struct lift_error err = {0};
-    bool missing =
-        call->command == &commands[LIFT_CLONE_VERSION] && end->status == STATUS_NOT_FOUND;
+    bool first = call->command == &commands[LIFT_CLONE_VERSION];
+    enum lift_code missing = first ? LIFT_UNSUPPORTED : LIFT_BUSY;
     const struct lift_buf *said = end->err.length > 0 ? &end->err : &end->out;
-    lift_fail(&err, missing ? LIFT_UNSUPPORTED : LIFT_PROTOCOL,
+    lift_fail(&err, end->status == STATUS_NOT_FOUND ? missing : LIFT_PROTOCOL,
               "SSH %s: no answer of a wrapper, but status %d and '%.200s'", call->command->words,
               end->status, said->data ? said->data : "");
     err.unanswered = call->command->effect;

@@ -52,7 +52,8 @@ struct lift_clone_args {
  * status was not 0 (LIFT_FAILED) or there was none. START, KILL and CLEAN are effects.  Towards a
  * host without `percent`, a name with ' " $ ` \ is refused, over SSH any but a plain one:
  * LIFT_CONFIG, nothing sent. An operation that the host does not offer is LIFT_UNSUPPORTED, nothing
- * sent; so is a VERSION over SSH where there is no wrapper (exit status 127).
+ * sent; so is a VERSION over SSH where there is no wrapper (exit status 127).  What comes later is
+ * LIFT_BUSY there: the wrapper was there a moment ago.
  */
 typedef void lift_clone_fn(void *payload, const char *message, const struct lift_error *err);
 struct lift_clone_call;

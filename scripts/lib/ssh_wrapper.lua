@@ -103,13 +103,32 @@ end
 ---@field remote lib.SshHost
 ---@field host lib.Host
 ---@field store? table
+---@field script? { name: string, text: string } what the key's line may run from the datastore
 local Wrapper <const> = {}
 Wrapper.__index = Wrapper
+
+local function datastore_of(self)
+  if not self.store then hints.raise("ssh without datastore", { host = self.host.name }) end
+  return list.find(datastores.all(self.host.vcenter), "url", self.store.url)
+end
+
+-- Nothing may be put anywhere: what our script is, it will be once it is there.
+local function is_mere_look(job) return job.read_only or job.dry_run end
+
+-- What was there a moment ago is gone, or the host cannot read it just now: whoever asked will ask again.
+local function put_again(self)
+  if not self.script or is_mere_look(self.host.job) then return end
+  local datastore <const> = datastore_of(self)
+  if datastore and datastore:read(self.script.name) ~= self.script.text then
+    datastore:put(self.script.name, self.script.text)
+  end
+end
 
 for _, name in ipairs { "version", "start", "poll", "kill", "tasks", "clean", "digest", "preflight" } do
   Wrapper[name] = function(self, ...)
     local value <const>, why <const> = self.clone[name](self.clone, ...)
     if value ~= nil then return value end
+    if fail.is(why, "busy") then put_again(self) end
     return nil, self.remote:explained(why)
   end
 end
@@ -144,14 +163,6 @@ local function version(self)
   return nil, found
 end
 
-local function datastore_of(self)
-  if not self.store then hints.raise("ssh without datastore", { host = self.host.name }) end
-  return list.find(datastores.all(self.host.vcenter), "url", self.store.url)
-end
-
--- Nothing may be put anywhere: what our script is, it will be once it is there.
-local function is_mere_look(job) return job.read_only or job.dry_run end
-
 local function outdated(self, why)
   local target <const>, user <const> = self.remote.target, self.remote.conf.user
   local failure <const> = hints.new("ssh line outdated", { host = target.name, user = user, key = target.key_line })
@@ -160,6 +171,7 @@ local function outdated(self, why)
 end
 
 local function by_our_line(self, here)
+  self.script = here
   local found = version(self)
   if found then return found end
   if is_mere_look(self.host.job) then return { version = here.version, is_to_come = true } end
@@ -174,7 +186,9 @@ local function by_upstreams_line(self, here)
   local datastore <const> = datastore_of(self)
   local text <const> = datastore:read(UPSTREAM_NAME)
   local theirs <const> = text and text:match '\n[%u_]*VERSION="?([%d.]+)' or "0"
-  if text ~= here.text and vib.compare(theirs, here.version) <= 0 then
+  local is_kept <const> = text == here.text or vib.compare(theirs, here.version) > 0
+  self.script = { name = UPSTREAM_NAME, text = is_kept and text or here.text }
+  if not is_kept then
     if is_mere_look(self.host.job) then return { version = here.version, is_to_come = true } end
     datastore:put(UPSTREAM_NAME, here.text)
   end

@@ -137,7 +137,7 @@ static void tells_a_host_without_wrapper_from_one_that_broke(void **state)
     struct outcome o = ask(run, &none, LIFT_CLONE_VERSION, NULL);
     assert_int_equal(o.err.code, LIFT_UNSUPPORTED);
     assert_non_null(strstr(o.err.text, "there is no script"));
-    assert_int_equal(ask(run, &all, LIFT_CLONE_POLL, &args).err.code, LIFT_PROTOCOL);
+    assert_int_equal(ask(run, &all, LIFT_CLONE_POLL, &args).err.code, LIFT_BUSY);
     static const char *const broken[] = {"", "echo '<output>'", "echo hello",
                                          "echo '<output><structure/></output>'", "kill -9 $$"};
     for (size_t i = 0; i < sizeof broken / sizeof *broken; i++) {
