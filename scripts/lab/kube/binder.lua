@@ -72,6 +72,13 @@ local function look(kube, kinds)
   end
 end
 
+local function concerns_us(kube, kinds, version)
+  for _, change in ipairs(kube.store:since(version)) do
+    if change.resource == kinds.claims or change.resource == kinds.volumes then return true end
+  end
+  return false
+end
+
 --- Bind whatever is to be bound, at every change, until the task is cancelled.
 ---@param kube lab.Kube
 ---@return Task
@@ -81,13 +88,15 @@ function M.start(kube)
     volumes = kube:resource_named("", "v1", "persistentvolumes"),
   }
   return task.background(function()
-    local version
+    local version = 0
     while true do
-      while version ~= kube.store.version do
-        version = kube.store.version
+      local is_new <const> = concerns_us(kube, kinds, version)
+      version = kube.store.version
+      if is_new then
         look(kube, kinds)
+      else
+        kube.store.bell:wait()
       end
-      kube.store.bell:wait()
     end
   end)
 end
