@@ -39,7 +39,9 @@ end
 
 local function bring_to(job, host, result)
   local package <const>, request <const> = job.request.package, job.request
-  local clones <const> = result.was.clones or 0
+  local was <const> = result.was
+  local clones <const> = was.version and was.clones or 0
+  if was.version and not was.clones then hints.raise("clones unknown", { host = host.name }) end
   if clones > 0 then hints.raise("clones run", { count = clones, host = host.name }) end
   if result.verdict ~= "asleep" then
     result.now = nil -- until somebody has looked

@@ -10,7 +10,15 @@ return {
     kind = "busy",
     message = "clones run on {host}: {count}",
     why = "ESXi does not replace a script that is running, and restarting hostd would cut their callers off.",
-    fix = "wait until they have ended, then start again; what they are: esxcli vmkfstools taskList",
+    fix = "wait until they have ended, then start again; what they are: esxcli vmkfstools taskList; ps -c",
+  },
+  {
+    name = "clones unknown",
+    about = ABOUT,
+    kind = "failed",
+    message = "{host} does not tell whether clones run on it",
+    why = "The wrapper there lists no clones, and ps -c fails. ESXi does not replace a script that is running.",
+    fix = "look at ps -c on {host}, then start again",
   },
   {
     name = "vib without room",

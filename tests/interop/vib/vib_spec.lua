@@ -243,6 +243,18 @@ describe("vib install", function()
     assert.equal(0, install({ 1 }).code)
   end)
 
+  it("waits for clones of upstream's wrapper, which lists none, and stops where nobody can tell", function()
+    for fault, about in pairs { writer = "clones run on 127.0.0.2: 1", ["no-ps"] = "does not tell whether clones run" } do
+      reset(1)
+      give(1, "0.3.3", "REDHAT")
+      site:fault(1, fault)
+      local ended <const> = install { 1 }
+      assert.is_true(ended.code == 3 or ended.code == 1, ended.out .. ended.err)
+      assert.matches(about, ended.out, 1, true)
+      assert.is_string(site:read(1, "/opt/redhat/vmkfstools-wrapper"))
+    end
+  end)
+
   it("installs nothing that is no VIB", function()
     local file <const> = site.dir .. "/given.vib"
     assert.equal(0, run({ "build", "--output", file }).code)
@@ -549,6 +561,21 @@ describe("the playbooks", function()
     assert.matches("clones run here; wait until they have ended", ended.out, 1, true)
     assert.is_string(site:read(2, WRAPPER))
     site:run(2, "esxcli vmkfstools taskKill -i " .. id)
+  end)
+
+  it("leave a host alone where upstream's wrapper clones, or nobody can tell", function()
+    reset(1, 2)
+    for number, fault in ipairs { "writer", "no-ps" } do
+      give(number, "0.3.3", "REDHAT")
+      site:fault(number, fault)
+    end
+    local ended <const> = play("install.yml", "--limit", named(1, 2))
+    assert.equal(2, ended.code, ended.out .. ended.err)
+    assert.matches("clones run here; wait until they have ended", ended.out, 1, true)
+    for number = 1, 2 do
+      assert.same({ changed = 0, failed = 1 }, recap(ended, number))
+      assert.is_string(site:read(number, "/opt/redhat/vmkfstools-wrapper"))
+    end
   end)
 
   it("say which host refuses the VIB", function()
