@@ -3,6 +3,7 @@
 
 #include "ssh_inner.h"
 
+#define RSA_2048_LENGTH 372 /* of its public half in base64 */
 #define KEY_HINT "give the private key as ssh-keygen writes it: PEM, or OPENSSH PRIVATE KEY"
 
 /* ---- our key ---- */
@@ -29,13 +30,26 @@ static bool read_public(struct lift_ssh *ssh)
     return ssh->public_key != NULL;
 }
 
+/* Hosts let nobody in with such a one, whatever lines they have. */
+static bool is_strong(const struct lift_ssh *ssh, struct lift_error *err)
+{
+    enum ssh_keytypes_e type = ssh_key_type(ssh->key);
+    bool is_short =
+        type == SSH_KEYTYPE_RSA && strlen(strchr(ssh->public_key, ' ') + 1) < RSA_2048_LENGTH;
+    if (type != SSH_KEYTYPE_DSS && !is_short)
+        return true;
+    lift_fail(err, LIFT_CONFIG, "the SSH key is %s",
+              is_short ? "RSA of less than 2048 bits" : "DSA, which is out of use");
+    return lift_hint(err, "make another: ssh-keygen -t ed25519, or -t rsa -b 3072");
+}
+
 bool lift_ssh__read_key(struct lift_ssh *ssh, const struct lift_secret *key, struct lift_error *err)
 {
     bool asked = false;
     const char *text = lift_secret_bytes(key);
     int got = ssh_pki_import_privkey_base64(text, NULL, on_passphrase, &asked, &ssh->key);
     if (got == SSH_OK && read_public(ssh))
-        return true;
+        return is_strong(ssh, err);
     if (asked || strstr(text, "ENCRYPTED")) {
         lift_fail(err, LIFT_CONFIG, "the SSH key is protected by a passphrase");
         return lift_hint(err, "take it off (ssh-keygen -p -N '' -f KEY), or give another key");

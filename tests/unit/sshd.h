@@ -123,6 +123,7 @@ static inline void sshd_make(struct sshd *sshd)
     sh("cd %s && for key in host other ed stranger; do ssh-keygen -q -t ed25519 -N '' -f $key; "
        "done "
        "&& ssh-keygen -q -t rsa -b 2048 -m PEM -N '' -f rsa "
+       "&& ssh-keygen -q -t rsa -b 1024 -N '' -f short && ssh-keygen -q -t dsa -N '' -f dsa "
        "&& cp ed locked && ssh-keygen -q -p -N secret -f locked >/dev/null "
        "&& cat rsa.pub ed.pub > authorized "
        "&& ssh-keygen -lf host.pub | cut -d ' ' -f 2 | tr -d '\\n' > print",
