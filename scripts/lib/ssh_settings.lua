@@ -6,6 +6,8 @@ local ssh <const> = require "lunalift.ssh"
 
 local M <const> = {}
 
+local CONNECT_S <const> = 30 -- at most: who has less patience waits no longer for a host that hangs
+
 M.FLAGS = {
   {
     name = "esxi-clone-method",
@@ -70,6 +72,7 @@ function M.conf(values, key, what)
     key = key,
     user = values["ssh-user"],
     port = port,
+    connect_timeout_s = math.max(1, math.min(CONNECT_S, values.patience or CONNECT_S)),
     fingerprints = values["ssh-fingerprint"] or {},
     known_hosts = known_hosts(values["ssh-known-hosts"]),
   }
