@@ -4,8 +4,6 @@ local hints <const> = require "lib.hints"
 local list <const> = require "lib.list"
 local words <const> = require "lib.words"
 
-local SLOTS <const> = 2
-
 local function check_host(found)
   found.host = found.vcenter:host(nil, found.job.request.migration_host, "--host")
   return ("%s (%s)"):format(found.host.name, found.host.ref.id)
@@ -43,7 +41,7 @@ end
 local function check_slots(found)
   if not found.wrapper:offers "taskList" then return nil, "this wrapper lists no clones" end
   local running <const> = list.filter(found.wrapper:tasks(), function(clone) return clone.state == "running" end)
-  local count <const> = found.job.request.clone_slots or SLOTS
+  local count <const> = found.job.request.clone_slots
   if count == 0 or #running < count then
     return ("%d of %s taken"):format(#running, count == 0 and "any number" or count)
   end

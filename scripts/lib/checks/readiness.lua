@@ -7,7 +7,6 @@ local words <const> = require "lib.words"
 
 local TRANSFER_KIB <const> = 16384 -- what ESXi takes at most; its default is a quarter
 local MIB_A_CLONE <const> = 200
-local SLOTS <const> = 2
 local UNTOLD <const> = "vCenter does not tell"
 local NO_DEVICE <const> = "no device is known below the datastore"
 
@@ -127,7 +126,7 @@ end
 
 local function check_memory(found)
   local limit <const> = (found.wrapper:preflight() or {}).memoryLimitMib
-  local slots <const> = found.job.request.clone_slots or SLOTS
+  local slots <const> = found.job.request.clone_slots
   if not limit then return nil, "the host does not tell: it has no /opt/lunalift/hostd-memory" end
   if limit < 0 then return "no limit" end
   if slots * MIB_A_CLONE > limit then
