@@ -155,14 +155,15 @@ end
 -- What programs on the host itself tell: VAAI of all devices, its counters of failures, the memory limit of hostd-tmp.
 local TOLD <const> = { "clone_status", "failed_clone_ops", "memory_kib" }
 
---- Maintenance mode, how long discovery takes, dead paths of each device, vendors with claim rules, advanced settings, and TOLD:
+--- Maintenance mode, how long discovery takes, dead paths of each device, vendors with claim rules, MTU, the largest frame that
+--- arrives, advanced settings, and TOLD:
 --- { in_maintenance, discovery_lag_s, dead_paths, claim_rules, settings = { ["Disk.MaxLUN"] = 2 }, clone_status = "unsupported" }.
 function HOST.condition(_, host, body)
   if body.in_maintenance ~= nil then host.in_maintenance = body.in_maintenance end
   for _, name in ipairs(TOLD) do
     if body[name] then files.replace(host.root .. "/var/lab/" .. name, body[name] .. "\n") end
   end
-  for _, name in ipairs { "clone_status", "discovery_lag_s", "dead_paths", "claim_rules" } do
+  for _, name in ipairs { "clone_status", "discovery_lag_s", "dead_paths", "claim_rules", "mtu", "frame_bytes" } do
     host[name] = body[name] or host[name]
   end
   for name, value in pairs(body.settings or {}) do

@@ -15,8 +15,12 @@ local OBJ <const> = '<obj xmlns:xsd="http://www.w3.org/2001/XMLSchema" xmlns:xsi
 
 local function obj(type, inside) return OBJ:format(type) .. table.concat(inside) .. "</obj>" end
 
+local row
+
 local function element(out, name, value)
-  if type(value) == "table" then
+  if type(value) == "table" and value.fields then
+    out[#out + 1] = "<" .. name .. ">" .. row(value.fields) .. "</" .. name .. ">"
+  elseif type(value) == "table" then
     for _, each in ipairs(value) do
       element(out, name, each)
     end
@@ -25,8 +29,8 @@ local function element(out, name, value)
   end
 end
 
---- Fields of one row, in alphabetical order as the real thing sends them.
-local function row(fields)
+--- Fields of one row, in alphabetical order as the real thing sends them; one that is { fields = … } holds others.
+function row(fields)
   local out <const> = {}
   table.sort(fields, function(a, b) return a[1] < b[1] end)
   for _, field in ipairs(fields) do

@@ -71,6 +71,8 @@ local function plugin_of(host, vendor)
 end
 
 local FIRST_RULE <const> = 65430
+local SMALL_MTU <const> = 1500
+local PING_HEADERS <const> = 28
 
 -- The rules of one class: of VAAI, two for each vendor, in the file and at work.
 local function claimrule_list(host, args)
@@ -186,6 +188,55 @@ local function iscsi_list(host, args)
     end
   end
   return { rows = rows }
+end
+
+-- The host's own network, and the one for storage.
+local function interface_list(host)
+  local rows <const> = {}
+  for name, mtu in pairs { vmk0 = SMALL_MTU, vmk1 = host.mtu } do
+    rows[#rows + 1] =
+      { { "Enabled", true }, { "MTU", mtu }, { "Name", name }, { "NetstackInstance", "defaultTcpipStack" } }
+  end
+  return { rows = rows }
+end
+
+local function each_iscsi(host, make)
+  local rows <const> = {}
+  for _, hba in ipairs(host.hbas) do
+    if hba.kind == "iscsi" then rows[#rows + 1] = make(hba) end
+  end
+  return { rows = rows }
+end
+
+local function networkportal_list(host)
+  return each_iscsi(host, function(hba) return { { "Adapter", hba.device }, { "Vmknic", "vmk1" } } end)
+end
+
+local function target_portal_list(host)
+  return each_iscsi(
+    host,
+    function(hba)
+      return {
+        { "Adapter", hba.device },
+        { "IP", "192.0.2.10" },
+        { "Port", 3260 },
+        { "Target", "iqn.1992-08.com.netapp:sn.1" },
+      }
+    end
+  )
+end
+
+local function ping(host, args)
+  local count <const> = tonumber(args.count) or 3
+  local got <const> = (tonumber(args.size) or 56) + PING_HEADERS <= host.frame_bytes and count or 0
+  local summary <const> = {
+    { "Duplicated", 0 },
+    { "HostAddr", args.host },
+    { "PacketLost", 100 * (count - got) // count },
+    { "Recieved", got },
+    { "Transmitted", count },
+  }
+  return { row = { { "Summary", { fields = summary } } } }
 end
 
 local function nvme_info(host)
@@ -325,6 +376,16 @@ return {
     { param("adapter", "A", "One adapter") },
     iscsi_list
   ),
+  command("network ip interface list", "IpInterface", "List the interfaces", {}, interface_list),
+  command("iscsi networkportal list", "NetworkPortal", "Interfaces that adapters are bound to", {}, networkportal_list),
+  command("iscsi adapter target portal list", "TargetPortal", "Portals that adapters reach", {}, target_portal_list),
+  command("network diag ping", "Ping", "Send ICMP echo requests", {
+    param("host", "H", "Address"),
+    param("interface", "I", "Of this host"),
+    param("size", "s", "Bytes"),
+    param("df", "d", "Do not fragment"),
+    param("count", "c", "How many"),
+  }, ping),
   command("nvme info get", "NVMeInfo", "NVMe name of the host", {}, nvme_info),
   command(
     "software vib list",

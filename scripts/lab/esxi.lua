@@ -44,6 +44,8 @@ local M <const> = {}
 ---@field clone_status? string of all devices; nil: supported
 ---@field dead_paths integer of each device
 ---@field claim_rules string[] vendors whose devices get a plugin
+---@field mtu integer of the interface for storage
+---@field frame_bytes integer the largest that gets to the array's portals
 ---@field outside? lab.Outside the machine that has its devices and runs its scripts; nil: its root folder
 local Host <const> = {}
 Host.__index = Host
@@ -92,6 +94,8 @@ function M.new(options)
     vibs = {},
     dead_paths = 0,
     claim_rules = { "3PARdata", "EMC", "HITACHI", "NETAPP" },
+    mtu = 1500,
+    frame_bytes = 9000,
     discovery_lag_s = options.discovery_lag_s or 0,
     esxcli_s = options.esxcli_s or 0,
     rescan_s = options.rescan_s or 0,

@@ -341,6 +341,21 @@ return {
       .. "-t vendor -V '{vendor}' -M '{model}' -P VMW_VAAIP_T10 -a -s -m 16384; then claimrule load and claimrule run of that class",
   },
   {
+    name = "frames lost",
+    about = "ESXi hosts",
+    message = "{interface} of {host} sends large frames, and those of {bytes} bytes do not get to {portal}",
+    why = "One switch or port on the way has a smaller MTU. Small packets pass, so that logins work and then reads and writes hang.",
+    fix = "give the same MTU to every port between {interface} and {portal}, or 1500 to {interface}; try it on the host: "
+      .. "vmkping -4 -d -s {bytes} -c 3 -I {interface} {portal}",
+  },
+  {
+    name = "portal silent",
+    about = "ESXi hosts",
+    message = "{portal}, an iSCSI portal of the array, does not answer {interface} of {host}",
+    why = "Not even to small packets; some arrays answer no pings.",
+    fix = "see on the host: vmkping -4 -c 3 -I {interface} {portal}, and esxcli storage core path list",
+  },
+  {
     name = "memory low",
     about = "ESXi hosts",
     message = "what esxcli and SSH start on {host} may take {limit} MiB together, which is little for {slots} clones",

@@ -413,7 +413,7 @@ describe("preflight of a host", function()
   it("needs no VM, no array and no cluster, and finds nothing wrong where nothing is", function()
     local results <const>, ended <const> = look("--host", "host-21")
     assert.equal(0, ended.code, ended.out .. ended.err)
-    assert.same({ warn = 0, fail = 0, skipped = 0, pass = 17 }, results.counts)
+    assert.same({ warn = 0, fail = 0, skipped = 0, pass = 18 }, results.counts)
     assert.matches("^Daten & Söhne and ds 1 on naa%.%x+ and naa%.%x+$", results.datastore.text)
     assert.matches("^clone supported, by VMW_VAAIP_NETAPP$", results.VAAI.text)
     assert.equal("there are rules for NETAPP", results["claim rules"].text)
@@ -473,6 +473,13 @@ describe("preflight of a host", function()
     is_warned("paths", "^2 of %d+ paths to naa", "esxcli storage core path list")
     is_warned("XCOPY counters", "^3 XCOPY commands to naa%.%x+ have failed", "vmkernel.log")
     is_warned("memory for clones", "may take 256 MiB together, which is little for 2", "hostd-memory 1024")
+    condition { mtu = 9000 }
+    assert.equal("8972 bytes get to 192.0.2.10 from vmk1", look("--host", "host-21")["large frames"].text)
+    condition { frame_bytes = 1500 }
+    expect("large frames", "warn", "do not get to 192.0.2.10", "vmkping -4 -d -s 8972 -c 3 -I vmk1 192.0.2.10")
+    condition { frame_bytes = 20 }
+    expect("large frames", "warn", "does not answer vmk1 of esx-01.lab.example", "vmkping -4 -c 3 -I vmk1")
+    condition { mtu = 1500 }
     condition { dead_paths = 99 }
     local _, dead <const> = expect("paths", "fail", "has no active path", "esxcli storage core path list")
     assert.equal(3, dead.code)

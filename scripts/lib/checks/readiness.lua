@@ -1,4 +1,5 @@
 --- Checks of what makes an ESXi host ask the array to move the data: its settings, and the devices below found.devices.
+local check_frames <const> = require "lib.checks.frames"
 local fail <const> = require "lib.fail"
 local hints <const> = require "lib.hints"
 local host_ports <const> = require "lib.host_ports"
@@ -144,6 +145,7 @@ local CHECKS <const> = {
   { name = "VAAI", needs = { "host state", "datastore" }, run = check_vaai },
   { name = "claim rules", needs = { "host state", "datastore" }, run = check_rules },
   { name = "XCOPY counters", needs = { "wrapper", "datastore" }, run = check_counters },
+  { name = "large frames", needs = { "host state" }, run = check_frames },
   { name = "memory for clones", needs = { "wrapper" }, run = check_memory },
 }
 for _, check in ipairs(CHECKS) do

@@ -58,6 +58,8 @@ local KNOWN <const> = {
   ["MaxHWTransferSize at its default"] = "xcopy small",
   ["failed clone counters"] = "xcopy failed",
   ["an array without a VAAI claim rule"] = "no claim rule",
+  ["a switch with a smaller MTU between host and array"] = "frames lost",
+  ["an iSCSI portal that answers no ping"] = "portal silent",
   ["many clones that meet the memory limit of hostd-tmp"] = "memory low",
   ["a host without datastores on LUNs"] = "no VMFS on arrays",
   ["a device without VAAI clone"] = "no vaai clone",
@@ -85,6 +87,8 @@ local KNOWN <const> = {
   ["bytes that differ"] = "copy differs",
   -- bringing the VIB to hosts
   ["an upgrade while clones run"] = "clones run",
+  ["a host that does not tell what runs there"] = "clones unknown",
+  ["the key for copies, which runs no other command"] = "ssh key tied",
   ["no room for the VIB in /tmp"] = "vib without room",
   ["Secure Boot, or a stricter acceptance level"] = "vib refused",
   ["esxcli that installs nothing"] = "vib not installed",
