@@ -49,7 +49,7 @@ describe("the line of an SSH key", function()
     folder = fs.realpath(process.run({ argv = { "mktemp", "-d" } }).out:match "%S+")
     volumes = folder .. "/vmfs/volumes"
     files.mkdirs(volumes .. "/ds1")
-    files.mkdirs(folder .. "/work")
+    files.mkdirs(folder .. "/here")
     sshds.make_key(folder .. "/key", "rsa")
     local public_key <const> = fs.read(folder .. "/key.pub"):match "^%S+ %S+"
     -- as on a host, below this folder
@@ -60,7 +60,7 @@ describe("the line of an SSH key", function()
 
   before_each(function()
     assert(fs.write(volumes .. "/ds1/" .. NAME, SCRIPT))
-    process.run { argv = { "rm", "-rf", folder .. "/opt", folder .. "/evil", folder .. "/work/canary" } }
+    process.run { argv = { "rm", "-rf", folder .. "/opt", folder .. "/evil", folder .. "/here/canary" } }
   end)
 
   local function ask(shell, request)
@@ -70,7 +70,7 @@ describe("the line of an SSH key", function()
     return assert(process.run {
       argv = argv,
       env = { PATH = os.getenv "PATH", SSH_ORIGINAL_COMMAND = request, LUNALIFT_ESXI_ROOT = folder },
-      cwd = folder .. "/work",
+      cwd = folder .. "/here",
     })
   end
 
@@ -109,7 +109,7 @@ describe("the line of an SSH key", function()
         local ended <const> = request "DS=ds1;CMD=--version"
         assert.same({ 127, "", "there is no " .. NAME .. "\n" }, { ended.code, ended.out, ended.err })
       end
-      assert.is_nil(fs.stat(folder .. "/work/canary"))
+      assert.is_nil(fs.stat(folder .. "/here/canary"))
     end)
   end)
 
@@ -127,7 +127,7 @@ describe("the line of an SSH key", function()
     each_shell(function(request)
       for _, text in ipairs(HOSTILE) do
         request(text)
-        assert.is_nil(fs.stat(folder .. "/work/canary"), text)
+        assert.is_nil(fs.stat(folder .. "/here/canary"), text)
       end
     end)
   end)
@@ -147,8 +147,8 @@ describe("the line of an SSH key", function()
     local ended <const> = assert(host:exec "DS=ds1;CMD=--version")
     assert.matches("<output", ended.out, ended.err)
     for _, text in ipairs(HOSTILE) do
-      if text ~= "" then assert(host:exec((text:gsub("canary", folder .. "/work/canary")))) end
-      assert.is_nil(fs.stat(folder .. "/work/canary"), text)
+      if text ~= "" then assert(host:exec((text:gsub("canary", folder .. "/here/canary")))) end
+      assert.is_nil(fs.stat(folder .. "/here/canary"), text)
     end
     sshd:stop()
   end)
