@@ -1,4 +1,6 @@
 --- Small things done with lists.
+local lists <const> = require "lib.list"
+
 ---@class lab.list
 local M <const> = {}
 
@@ -14,22 +16,16 @@ function M.by(list, field, value)
   return M.find(list, function(item) return item[field] == value end)
 end
 
---- All items that suit.
-function M.keep(list, suits)
-  local kept <const> = {}
-  for _, item in ipairs(list) do
-    if suits(item) then kept[#kept + 1] = item end
-  end
-  return kept
-end
+--- All items that suit, and what a function makes of each.
+M.keep, M.each = lists.filter, lists.map
 
---- What `fn` makes of each item.
-function M.each(list, fn)
-  local made <const> = {}
-  for i, item in ipairs(list) do
-    made[i] = fn(item)
+--- How many keys a table has.
+function M.count(set)
+  local count = 0
+  for _ in pairs(set) do
+    count = count + 1
   end
-  return made
+  return count
 end
 
 --- The list, or nil when it is empty.

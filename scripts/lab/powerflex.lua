@@ -162,18 +162,10 @@ end
 
 function Powerflex:about() return { env = { POWERFLEX_SYSTEM_ID = self.system_id } } end
 
-local function count_sessions(self)
-  local count = 0
-  for _ in pairs(self.sessions) do
-    count = count + 1
-  end
-  return count
-end
-
 --- All there is, as plain data. Live sessions count: a run shall end its own.
 function Powerflex:state()
   return {
-    sessions = count_sessions(self),
+    sessions = list.count(self.sessions),
     sdcs = each(self.sdcs, function(sdc) return { id = sdc.id, guid = sdc.guid, name = sdc.name, os = sdc.os } end),
     volumes = each(self.volumes, function(volume)
       return {

@@ -135,7 +135,7 @@ function Primera3par:state()
     ),
     volumes = list.each(self.volumes, function(volume) return { name = volume.name, snap_cpg = volume.snap_cpg } end),
     copies = list.each(copies.running(self), function(task) return task.name end),
-    sessions = wsapi.count_sessions(self),
+    sessions = list.count(self.sessions),
   }
 end
 

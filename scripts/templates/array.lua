@@ -341,12 +341,8 @@ function Box:about() return { env = { ACME_POOL = POOL } } end
 
 --- All there is, as plain data: tests compare it before and after.
 function Box:state()
-  local sessions = 0
-  for _ in pairs(self.sessions) do
-    sessions = sessions + 1
-  end
   return {
-    sessions = sessions,
+    sessions = list.count(self.sessions),
     hosts = json.array(each(self.hosts, host_shown)),
     maps = json.array(each(self.maps, map_shown)),
     copies = json.array(each(self.copies, function(copy) return copy.id end)),

@@ -1,6 +1,7 @@
 --- Objects as rows of a table, which kubectl asks for and prints.
 local timer <const> = require "lunalift.timer"
 local json <const> = require "lunalift.json"
+local lists <const> = require "lab.list"
 
 ---@class kube.table
 local M <const> = {}
@@ -50,13 +51,7 @@ local function claim_of(volume)
   return claim and ("%s/%s"):format(claim.namespace, claim.name) or ""
 end
 
-local function count(map)
-  local n = 0
-  for _ in pairs(map or {}) do
-    n = n + 1
-  end
-  return n
-end
+local function count(map) return lists.count(map or {}) end
 
 local NAME <const>, AGE <const> = { "Name", name }, { "Age", age }
 local DEFAULT <const> = { NAME, AGE }

@@ -32,15 +32,6 @@ local function live_session(self, request)
   refuse(403, 6, "invalid session key")
 end
 
----@return integer
-function M.count_sessions(self)
-  local count = 0
-  for _ in pairs(self.sessions) do
-    count = count + 1
-  end
-  return count
-end
-
 -- Filters: "FIELD EQ VALUE", in double quotes; of hosts FCPaths[wwn==VALUE OR …].
 
 local function expression(request)
