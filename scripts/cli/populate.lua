@@ -139,7 +139,7 @@ end
 -- Where the metrics are served: as upstream does in a pod. Who runs this by hand reads the terminal.
 local function endpoint_of(job, values)
   if job.dry_run then return "off" end
-  return settings.is_given(values["http-endpoint"]) and values["http-endpoint"]
+  return flags.is_given(values["http-endpoint"]) and values["http-endpoint"]
     or journals.in_pod(job) and ":8443"
     or "off"
 end

@@ -158,8 +158,6 @@ local function job_of_host(values)
   return job_of(request, { vcenter = settings.vcenter_conf(values) })
 end
 
-local function is_given(value) return (value or "") ~= "" end
-
 ---@param args string[]
 ---@return integer exit_code
 function M.run(args)
@@ -170,8 +168,8 @@ function M.run(args)
     return 0
   end
   if #rest > 0 then error(fail.hint(fail.new("config", "'%s' is no flag", rest[1]), "see lunalift help preflight")) end
-  local is_host <const> = is_given(values.host)
-  if is_given(values.datastore) and not is_host then
+  local is_host <const> = flags.is_given(values.host)
+  if flags.is_given(values.datastore) and not is_host then
     error(fail.hint(fail.new("config", "--datastore goes with --host"), "name the host that is to be looked at"))
   end
   local job <const> = (is_host and job_of_host or job_of_copy)(values)

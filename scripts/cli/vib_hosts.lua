@@ -82,10 +82,10 @@ local VCENTER <const> = { "vsphere-hostname", "vsphere-username", "vsphere-passw
 -- Whether there is a vCenter to ask; needed when hosts are not named.
 local function has_vcenter(values, hosts, stores)
   if #hosts + #stores == 0 and not values.all then refuse("give --host, --datastore or --all", "no host is named") end
-  if not settings.is_given(values["vsphere-hostname"]) and #stores == 0 and not values.all then return false end
+  if not flags.is_given(values["vsphere-hostname"]) and #stores == 0 and not values.all then return false end
   local missing <const> = {}
   for _, name in ipairs(VCENTER) do
-    if not settings.is_given(values[name]) then missing[#missing + 1] = "--" .. name end
+    if not flags.is_given(values[name]) then missing[#missing + 1] = "--" .. name end
   end
   if #missing > 0 then
     refuse(
@@ -99,7 +99,7 @@ end
 
 local function ssh_of(values)
   local path <const> = values["ssh-key-file"]
-  if not settings.is_given(path) then
+  if not flags.is_given(path) then
     refuse(
       "give the private key that lets root in on the hosts, or set SSH_KEY_FILE",
       "missing value for --ssh-key-file"
@@ -113,7 +113,7 @@ local function ssh_of(values)
 end
 
 local function package_of(path)
-  if not settings.is_given(path) then return vib.read(vib.build(), "the VIB of this program") end
+  if not flags.is_given(path) then return vib.read(vib.build(), "the VIB of this program") end
   local bytes <const>, why <const> = env.read(path)
   if bytes then return vib.read(bytes, path) end
   error(
@@ -130,7 +130,7 @@ local function job_of(values, read_only)
   local request <const> = {
     hosts = hosts,
     datastores = stores,
-    datacenter = settings.is_given(values.datacenter) and values.datacenter or nil,
+    datacenter = flags.is_given(values.datacenter) and values.datacenter or nil,
     has_vcenter = asks_vcenter,
     ssh = ssh_of(values),
     package = package_of(values["vib-path"]),

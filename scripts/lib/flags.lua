@@ -95,11 +95,23 @@ local function added(before, value)
   return table.move(value, 1, #value, #before + 1, before)
 end
 
+--- Neither absent nor empty.
+---@param value any
+---@return boolean
+function M.is_given(value)
+  if secret.is(value) then return not value:is_empty() end
+  return value ~= nil and value ~= ""
+end
+
+--- The variable that says the same as a flag, whatever other name upstream has for it.
+---@param name string of the flag
+---@return string
+function M.twin(name) return "LUNALIFT_" .. name:upper():gsub("-", "_") end
+
 local function from_environment(flag, environment)
-  for _, name in ipairs { "LUNALIFT_" .. flag.name:upper():gsub("-", "_"), flag.env } do
+  for _, name in ipairs { M.twin(flag.name), flag.env } do
     local value <const> = flag.type == "secret" and environment.secret(name) or environment.get(name)
-    local is_set <const> = value and (secret.is(value) and not value:is_empty() or value ~= "" and not secret.is(value))
-    if is_set then return M.convert(flag, name, value) end
+    if M.is_given(value) then return M.convert(flag, name, value) end
   end
   return flag.default
 end

@@ -3,7 +3,6 @@ local arrays <const> = require "lib.arrays"
 local env <const> = require "lunalift.env"
 local fail <const> = require "lib.fail"
 local flags <const> = require "lib.flags"
-local secret <const> = require "lunalift.secret"
 local ssh_settings <const> = require "lib.ssh_settings"
 local vmdk <const> = require "lib.vmdk"
 local words <const> = require "lib.words"
@@ -151,26 +150,21 @@ M.MANDATORY = {
   "vsphere-password",
 }
 
-function M.is_given(value)
-  if secret.is(value) then return not value:is_empty() end
-  return value ~= nil and value ~= ""
-end
-
 --- Raises config, naming everything that is missing.
 ---@param values table
 ---@param mandatory string[]
 function M.check_mandatory(values, mandatory)
   local missing <const>, needs_array = {}, false
   for _, name in ipairs(mandatory) do
-    if not M.is_given(values[name]) then missing[#missing + 1] = "--" .. name end
+    if not flags.is_given(values[name]) then missing[#missing + 1] = "--" .. name end
     needs_array = needs_array or name == "storage-hostname"
   end
   if #missing > 0 then
     local why <const> = fail.new("config", "missing value for %s", words.list(missing))
     error(fail.hint(why, "give each as a flag or in the environment; see lunalift help populate"))
   end
-  if not needs_array or M.is_given(values["storage-token"]) then return end
-  if not M.is_given(values["storage-username"]) or not M.is_given(values["storage-password"]) then
+  if not needs_array or flags.is_given(values["storage-token"]) then return end
+  if not flags.is_given(values["storage-username"]) or not flags.is_given(values["storage-password"]) then
     local why <const> =
       fail.new("config", "either STORAGE_TOKEN or both STORAGE_USERNAME and STORAGE_PASSWORD must be provided")
     error(fail.hint(why, "set them in the environment, or give --storage-username and --storage-password"))
@@ -180,7 +174,7 @@ end
 -- vCenter's certificate authority as forklift hands it over.
 local function authorities(environment)
   local pem <const> = environment.get "cacert"
-  if not M.is_given(pem) then return nil end
+  if not flags.is_given(pem) then return nil end
   if pem:find("-----BEGIN CERTIFICATE-----", 1, true) then return pem end
   local why <const> = fail.new("config", "the variable cacert holds no certificate")
   error(fail.hint(why, "put certificates in PEM into ca.crt of the Secret: -----BEGIN CERTIFICATE-----"))
@@ -203,7 +197,7 @@ local function vendor_options(vendor, environment)
   local values <const>, missing <const>, about <const> = {}, {}, {}
   for name, option in pairs(arrays.describe(vendor).options) do
     local text <const> = option.env and (option.type == "secret" and environment.secret or environment.get)(option.env)
-    if M.is_given(text) then
+    if flags.is_given(text) then
       values[name] = option_value(option, text)
     else
       values[name] = option.default
@@ -265,7 +259,7 @@ function M.request_of(values)
     vm = values["source-vm-id"],
     vmdk = vmdk.parse(values["source-vmdk"]),
     claim = values["owner-name"],
-    claim_uid = M.is_given(values["owner-uid"]) and values["owner-uid"] or nil,
+    claim_uid = flags.is_given(values["owner-uid"]) and values["owner-uid"] or nil,
     namespace = values["target-namespace"],
     migration_host = values["migration-host"],
     lease_namespace = values["host-lease-namespace"],

@@ -1,7 +1,7 @@
 --- How hosts are asked, and how they are reached over SSH: flags of several commands, and what is made of them.
 local env <const> = require "lunalift.env"
 local fail <const> = require "lib.fail"
-local secret <const> = require "lunalift.secret"
+local flags <const> = require "lib.flags"
 local ssh <const> = require "lunalift.ssh"
 
 local M <const> = {}
@@ -33,15 +33,10 @@ M.FLAGS = {
   { name = "ssh-fingerprint", type = "list", help = "keys of hosts to trust beside those: SHA256:…" },
 }
 
-local function is_given(value)
-  if secret.is(value) then return not value:is_empty() end
-  return value ~= nil and value ~= ""
-end
-
 -- Forklift puts base64 of the keys' texts into its Secret, which Kubernetes decodes once on its way into the environment.
 local function key_of(values, name)
   local text <const>, variable <const> = values[name], name:upper():gsub("-", "_")
-  if not is_given(text) then fail.raise("config", "the clone method ssh needs %s", variable) end
+  if not flags.is_given(text) then fail.raise("config", "the clone method ssh needs %s", variable) end
   local key <const> = text:unbase64()
   if not key then fail.advise("config", "give base64 of the key's text", "%s is no base64", variable) end
   return key
@@ -55,7 +50,7 @@ local function check_key(key, what)
 end
 
 local function known_hosts(path)
-  if is_given(path) then return path end
+  if flags.is_given(path) then return path end
   local default <const> = (env.get "HOME" or "") .. "/.ssh/known_hosts"
   return env.read(default) and default or nil
 end

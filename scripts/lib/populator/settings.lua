@@ -68,7 +68,7 @@ local function allowed_names(vendor)
   local names <const> = { cacert = true }
   for _, name in ipairs(OF_TENANTS) do
     local flag <const> = list.find(settings.FLAGS, "name", name)
-    names["LUNALIFT_" .. name:upper():gsub("-", "_")] = true
+    names[flags.twin(name)] = true
     if flag.env then names[flag.env] = true end
   end
   for _, option in pairs(arrays.describe(vendor).options) do
