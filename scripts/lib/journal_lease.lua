@@ -4,6 +4,7 @@ local env <const> = require "lunalift.env"
 local fail <const> = require "lib.fail"
 local form <const> = require "lib.journal_form"
 local leases <const> = require "lib.lease"
+local list <const> = require "lib.list"
 local timer <const> = require "lunalift.timer"
 
 local M <const> = {}
@@ -37,18 +38,15 @@ local function put(self, within_s, change)
 end
 
 local function without_mark(finalizers)
-  local left <const> = {}
-  for _, name in ipairs(finalizers or {}) do
-    if name ~= M.MARK then left[#left + 1] = name end
-  end
+  local left <const> = list.filter(finalizers or {}, function(name) return name ~= M.MARK end)
   return #left > 0 and left or nil
 end
 
 -- Keeps the claim's deletion from taking the journal with it while something is left. None can be added once that has begun.
 local function with_mark(meta)
-  local list <const> = without_mark(meta.finalizers) or {}
-  if not meta.deletionTimestamp or #list < #(meta.finalizers or {}) then list[#list + 1] = M.MARK end
-  return #list > 0 and list or nil
+  local kept <const> = without_mark(meta.finalizers) or {}
+  if not meta.deletionTimestamp or #kept < #(meta.finalizers or {}) then kept[#kept + 1] = M.MARK end
+  return #kept > 0 and kept or nil
 end
 
 -- Files on a host are no reason to hold up the end of a namespace; nor are Leases that run out.

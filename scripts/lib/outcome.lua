@@ -13,10 +13,15 @@ local M <const> = {}
 ---@field left string[] for people
 ---@field receipt? string where it is
 
+--- What could not be put back, and why, for people.
+---@param item { promise: lib.Promise, why: Fail }
+---@return string
+function M.text_left(item) return ("%s: %s"):format(item.promise.about, fail.text(item.why)) end
+
 local function describe_left(left)
   local lines <const> = {}
   for _, item in ipairs(left) do
-    lines[#lines + 1] = ("%s: %s"):format(item.promise.about, fail.text(item.why))
+    lines[#lines + 1] = M.text_left(item)
     if item.why.hint and #lines == 1 then lines[1] = lines[1] .. " (" .. item.why.hint .. ")" end
   end
   return lines

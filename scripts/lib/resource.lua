@@ -27,10 +27,13 @@ function M.new(kube, root, plural) return setmetatable({ kube = kube, root = roo
 --- What tells objects of a kind apart: "NAMESPACE/NAME", or "NAME" outside of namespaces.
 ---@param object table
 ---@return string
-function M.key(object)
-  local meta <const> = object.metadata
-  return meta.namespace and ("%s/%s"):format(meta.namespace, meta.name) or meta.name
-end
+function M.key(object) return M.key_of(object.metadata.namespace, object.metadata.name) end
+
+--- The same of one that is not at hand.
+---@param namespace? string
+---@param name string
+---@return string
+function M.key_of(namespace, name) return namespace and ("%s/%s"):format(namespace, name) or name end
 
 ---@param key string
 ---@return string? namespace

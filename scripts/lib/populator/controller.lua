@@ -43,9 +43,8 @@ end
 local function project_claim(claim)
   local meta <const>, from <const> = claim.metadata, claim.spec.dataSourceRef
   local takes_place_of <const> = (meta.annotations or {})[primes.CLAIM]
-  if takes_place_of and meta.name:find "^prime%-" then
-    return { target = takes_place_of, target_uid = meta.name:match "^prime%-(.*)$" }
-  end
+  local target_uid <const> = takes_place_of and primes.uid_of(meta.name)
+  if target_uid then return { target = takes_place_of, target_uid = target_uid } end
   if Controller.is_ours(from) then
     return { uid = meta.uid, source = from.name, is_going = meta.deletionTimestamp ~= nil }
   end
@@ -60,14 +59,12 @@ end
 
 local function project_namespace(namespace) return (namespace.metadata.labels or {})[M.OPT_IN] == "true" or nil end
 
-local function key_of(namespace, name) return ("%s/%s"):format(namespace, name) end
-
 -- Claims of a namespace, or of a resource in it, and what is filled in their place.
 local function wake(self, namespace, source)
   for key, kept in self.claims:pairs() do
     if resources.split(key) == namespace and kept.source and (source == nil or kept.source == source) then
       self.queue:add(key)
-      self.queue:add(key_of(namespace, "prime-" .. kept.uid))
+      self.queue:add(resources.key_of(namespace, primes.name(kept.uid)))
     end
   end
 end
@@ -77,9 +74,9 @@ local function on_claim(self, key, new, old)
   local namespace <const> = resources.split(key)
   local kept <const> = new or old
   if kept.target then
-    self.queue:add(key_of(namespace, kept.target))
+    self.queue:add(resources.key_of(namespace, kept.target))
   elseif old and (not new or new.is_going or new.uid ~= old.uid) then
-    self.queue:add(key_of(namespace, "prime-" .. old.uid))
+    self.queue:add(resources.key_of(namespace, primes.name(old.uid)))
   end
 end
 
@@ -104,7 +101,7 @@ function Controller:on_copy(order)
   self.queue:add(order.key)
   local copying <const> = self.options.executor:of(order.uid)
   if not copying or copying.is_running then return end
-  self.queue:add(key_of(order.namespace, "prime-" .. order.uid))
+  self.queue:add(resources.key_of(order.namespace, primes.name(order.uid)))
   call_next(self)
 end
 

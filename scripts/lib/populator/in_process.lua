@@ -2,6 +2,7 @@
 --- until it is asked for.
 local fail <const> = require "lib.fail"
 local jobs <const> = require "lib.job"
+local list <const> = require "lib.list"
 local log <const> = require "lunalift.log"
 local outcome <const> = require "lib.outcome"
 local receipts <const> = require "lib.receipt"
@@ -65,14 +66,6 @@ local function reporter(copying, told)
   }
 end
 
-local function lines_of(left)
-  local lines <const> = {}
-  for i, item in ipairs(left) do
-    lines[i] = ("%s: %s"):format(item.promise.about, fail.text(item.why))
-  end
-  return lines
-end
-
 -- Whoever was told to let go knows nothing of how it ends.
 local function finish(self, copying, order)
   self.under_way = self.under_way - 1
@@ -81,8 +74,17 @@ local function finish(self, copying, order)
   self.options.on_change(order)
 end
 
-local function job_of(self, copying, order)
+---@class lib.CopyOpened
+---@field request table
+---@field site lib.Site nobody has logged in yet
+
+local function open(self, order)
   local request <const>, site <const> = self.options.open(order)
+  return { request = request, site = site }
+end
+
+local function job_of(self, copying, order, opened)
+  local request <const>, site <const> = opened.request, opened.site
   local function told() self.options.on_change(order) end
   local job <const> =
     jobs.new { name = order.flow, request = request, site = site, report = reporter(copying, told), dry_run = false }
@@ -93,18 +95,18 @@ local function job_of(self, copying, order)
   return job
 end
 
-local function copy(self, copying, order, flow)
-  local job <const> = job_of(self, copying, order)
+local function copy(self, copying, order, flow, opened)
+  local job <const> = job_of(self, copying, order, opened or open(self, order))
   local is_copy <const> = order.flow == "populate"
   local why <const>, left <const> = (is_copy and outcome.run or job.run)(job, flow)
-  copying.left, copying.facts = lines_of(left), job.facts
+  copying.left, copying.facts = list.map(left, outcome.text_left), job.facts
   copying.receipt = receipts.build(job, why, left)
   return why
 end
 
 -- Without a failure it counts as filled: whatever is raised on the way is one.
-local function run(self, copying, order, flow)
-  local ended <const>, why <const> = pcall(copy, self, copying, order, flow)
+local function run(self, copying, order, flow, opened)
+  local ended <const>, why <const> = pcall(copy, self, copying, order, flow, opened)
   copying.why = (not ended or why) and fail.of(why) or nil
   if not ended then log.warn("the copy was not ended", { claim = order.key, why = fail.text(why) }) end
   finish(self, copying, order)
@@ -113,7 +115,8 @@ end
 --- Begin. One at a time for a claim.
 ---@param order { key: string, uid: string, flow: string } of the claim
 ---@param flow fun(job: lib.Job)
-function Executor:start(order, flow)
+---@param opened? lib.CopyOpened
+function Executor:start(order, flow, opened)
   if self.is_over then return end
   local copying <const> = {
     is_running = true,
@@ -125,7 +128,7 @@ function Executor:start(order, flow)
   }
   self.copies[order.uid] = copying
   self.under_way = self.under_way + 1
-  task.background(run, self, copying, order, flow)
+  task.background(run, self, copying, order, flow, opened)
 end
 
 ---@param uid string
@@ -142,13 +145,15 @@ function Executor:cancel(uid, reason)
   if copying.job then copying.job:cancel(reason, SETTLE_WITHIN_S) end
 end
 
---- Why a copy cannot be begun: what it is to be made with is not there, or makes no sense.
+--- What a copy is to be made with, for `start`; or why it is not there, or makes no sense.
 ---@param order lib.CopyOrder
+---@return lib.CopyOpened? opened
 ---@return Fail? why
-function Executor:why_not(order)
-  local opened <const>, why <const> = pcall(self.options.open, order)
+function Executor:open(order)
+  local done <const>, opened <const> = pcall(open, self, order)
   task.check()
-  return not opened and fail.of(why) or nil
+  if done then return opened end
+  return nil, fail.of(opened)
 end
 
 --- Are as many under way as may be?
@@ -176,12 +181,6 @@ function Executor:forget(uid) self.copies[uid] = nil end
 
 --- Copies under way.
 ---@return integer
-function Executor:count()
-  local count = 0
-  for _, copying in pairs(self.copies) do
-    if copying.is_running then count = count + 1 end
-  end
-  return count
-end
+function Executor:count() return self.under_way end
 
 return M

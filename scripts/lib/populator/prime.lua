@@ -2,6 +2,7 @@
 --- it, and so the volume, until nothing writes there any more, whatever becomes of the other.
 local fail <const> = require "lib.fail"
 local json <const> = require "lunalift.json"
+local list <const> = require "lib.list"
 
 local M <const> = {}
 
@@ -15,9 +16,13 @@ local NODE <const> = "volume.kubernetes.io/selected-node"
 local COPIED_LABELS <const> = { "migration", "plan", "vmID" }
 local NO_BACKUP <const> = "velero.io/exclude-from-backup"
 
----@param target table the claim
+---@param uid string of the claim
 ---@return string
-function M.name(target) return "prime-" .. target.metadata.uid end
+function M.name(uid) return "prime-" .. uid end
+
+---@param name string of a claim
+---@return string? uid of the claim whose place it takes, by its name
+function M.uid_of(name) return name:match "^prime%-(.*)$" end
 
 local function labels_of(target)
   local labels <const> = { [NO_BACKUP] = "true" }
@@ -37,7 +42,7 @@ function M.object(target, spec)
     apiVersion = "v1",
     kind = "PersistentVolumeClaim",
     metadata = {
-      name = M.name(target),
+      name = M.name(meta.uid),
       namespace = meta.namespace,
       labels = labels_of(target),
       annotations = {
@@ -103,14 +108,6 @@ function M.rebind(volumes, volume, prime, target)
   if not changed then error(why) end
 end
 
-local function without_ours(finalizers)
-  local left <const> = {}
-  for _, name in ipairs(finalizers or {}) do
-    if name ~= M.FINALIZER then left[#left + 1] = name end
-  end
-  return left
-end
-
 --- Delete it, and let it go: nothing of ours needs it any more. Others take their finalizers off meanwhile: conflict is raised where
 --- the list was another one by then.
 ---@param claims lib.Resource
@@ -123,7 +120,8 @@ function M.release(claims, prime)
   local now <const>, unread <const> = claims:get(prime.metadata.namespace, prime.metadata.name)
   if not now and unread.status ~= 404 then error(unread) end
   if not now or now.metadata.uid ~= prime.metadata.uid then return end
-  local meta <const>, left <const> = now.metadata, without_ours(now.metadata.finalizers)
+  local meta <const> = now.metadata
+  local left <const> = list.filter(meta.finalizers or {}, function(name) return name ~= M.FINALIZER end)
   if #left == #(meta.finalizers or {}) then return end
   local change <const> = { metadata = { resourceVersion = meta.resourceVersion, finalizers = json.array(left) } }
   local _, trouble <const> = claims:patch(meta.namespace, meta.name, change)

@@ -59,10 +59,16 @@ local function wait_for_class(self, p)
   return self.look_again_s
 end
 
--- Where the copy has not all it takes, such as its Secret.
+-- What the copy is to be made with. Where it has not all it takes, such as its Secret: says so, and returns when to look again.
+local function open_copy(self, p)
+  local opened <const>, why <const> = self.options.executor:open(telling.order_of(p, "populate"))
+  if opened then return opened end
+  return nil, telling.refused(self, p, "Waiting", "PopulatorSettings", why)
+end
+
 local function wait_for_settings(self, p)
-  local why <const> = self.options.executor:why_not(telling.order_of(p, "populate"))
-  return why and telling.refused(self, p, "Waiting", "PopulatorSettings", why)
+  local _, wait_s <const> = open_copy(self, p)
+  return wait_s
 end
 
 -- Another controller's pod would write to the same volume.
@@ -132,10 +138,10 @@ local function attempts_of(self, p)
   return self.attempts[p.target.metadata.uid] or is_of_now and status.attempts or 0
 end
 
-local function begin(self, p, where)
+local function begin(self, p, where, opened)
   local attempts <const> = attempts_of(self, p) + 1
   self.attempts[p.target.metadata.uid] = attempts
-  self.options.executor:start(telling.order_of(p, "populate"), self.options.flows.populate)
+  self.options.executor:start(telling.order_of(p, "populate"), self.options.flows.populate, opened)
   say(self, p.target, "Normal", "PopulatorCreated", "Populator started: attempt %d", attempts)
   tell(self, p, "Mapping", "the copy begins", {
     fields = {
@@ -208,7 +214,7 @@ local function note_failed(self, p, copying)
     tell(self, p, "Failed", fail.text(why), { reason = "CopyFailed", hint = why.hint, left = left, fields = fields })
     self.failed[uid] = p.populator.metadata.generation
     self.ended.failure = self.ended.failure + 1
-    self.queue:add(("%s/%s"):format(p.target.metadata.namespace, primes.name(p.target))) -- is wanted no more
+    self.queue:add(resources.key_of(p.target.metadata.namespace, primes.name(uid))) -- is wanted no more
     return nil
   end
   local wait_s <const> = retry_s(self, attempts)
@@ -248,9 +254,9 @@ local function fill(self, p, claim)
   local wait_s <const> = (self.retry_at_s[uid] or 0) - timer.now()
   if wait_s > 0 then return wait_s end
   if self.options.executor:is_full() then return wait_for_room(self, p) end
-  local lacking_s <const> = wait_for_settings(self, p)
-  if lacking_s then return lacking_s end
-  begin(self, p, claim)
+  local opened <const>, lacking_s <const> = open_copy(self, p)
+  if not opened then return lacking_s end
+  begin(self, p, claim, opened)
 end
 
 -- ---- after the copy ----
@@ -404,7 +410,7 @@ function M.tend(self, namespace, name)
     say(self, target, "Warning", "PopulatorOfAnother", text, self.KIND, from.name, owner or named)
     return nil
   end
-  p.prime = get(self.claim_objects, namespace, primes.name(target))
+  p.prime = get(self.claim_objects, namespace, primes.name(target.metadata.uid))
   if (target.spec.volumeName or "") == "" then return tend_unbound(self, p) end
   if p.prime then return clean_up(self, p) end
   if p.spec.targetPVC == name then return fill_in_place(self, p) end

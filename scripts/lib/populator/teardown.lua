@@ -4,6 +4,7 @@ local fail <const> = require "lib.fail"
 local journal_lease <const> = require "lib.journal_lease"
 local json <const> = require "lunalift.json"
 local primes <const> = require "lib.populator.prime"
+local resources <const> = require "lib.resource"
 local targets <const> = require "lib.populator.target"
 local telling <const> = require "lib.populator.telling"
 
@@ -59,11 +60,11 @@ end
 function M.tend(self, namespace, name)
   local prime <const> = get(self.claim_objects, namespace, name)
   if not prime then return nil end
-  local uid <const>, target_name <const> = name:match "^prime%-(.*)$", prime.metadata.annotations[primes.CLAIM]
+  local uid <const>, target_name <const> = primes.uid_of(name), prime.metadata.annotations[primes.CLAIM]
   if not target_name then return nil end
   local wanted <const>, target <const> = is_wanted(self, prime, namespace, target_name, uid)
   if wanted or (target and (target.spec.volumeName or "") ~= "" and target.metadata.uid == uid) then
-    self.queue:add(("%s/%s"):format(namespace, target_name))
+    self.queue:add(resources.key_of(namespace, target_name))
     return nil
   end
   return put_away(self, prime, uid, target_name)

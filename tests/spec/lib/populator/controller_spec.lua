@@ -20,7 +20,10 @@ local function fake_executor()
     if self.copies[uid] and not self.copies[uid].cancelled_by then self.cancelled[#self.cancelled + 1] = reason end
     if self.copies[uid] then self.copies[uid].cancelled_by = reason end
   end
-  function executor:why_not() return self.trouble end
+  function executor:open()
+    if self.trouble then return nil, self.trouble end
+    return {}
+  end
   function executor:is_full() return self.is_busy end
   function executor:hand_over()
     self.is_over = true
